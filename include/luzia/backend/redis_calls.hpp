@@ -1,0 +1,218 @@
+// backend/redis_calls.hpp: how each question to the cache becomes commands, and their replies its answer.
+#pragma once
+
+#include <luzia/backend/operation.hpp>
+#include <luzia/redis/connection.hpp>
+
+#include <array>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace luzia::backend::detail {
+
+using redis::Connection;
+using redis::Reply;
+using redis::Ticket;
+using redis::Verdict;
+
+using Arguments = std::span<const std::string_view>;
+
+/// What one reply says to `verb`; false where it is of a kind that the command can't have.
+[[nodiscard]] inline bool read_reply(Verb verb, Reply& reply, Answer& answer) {
+    if (reply.is_error()) {
+        answer = Answer::failure(server_error(reply.text()));
+        return true;
+    }
+    const auto is_count = reply.kind() == Reply::Kind::integer && reply.integer() >= 0;
+    switch (verb) {
+    case Verb::get:
+        if (reply.is_nil()) {
+            answer.outcome = Outcome::miss;
+            return true;
+        }
+        answer.outcome = Outcome::hit;
+        answer.value = std::move(reply).text();
+        return reply.kind() == Reply::Kind::string;
+    case Verb::set:
+        answer.count = 1;
+        return reply.is_status("OK");
+    case Verb::erase:
+    case Verb::remove_matching:
+    case Verb::touch:
+        answer.count = static_cast<std::size_t>(reply.integer());
+        return is_count;
+    case Verb::contains: answer.outcome = reply.integer() != 0 ? Outcome::hit : Outcome::miss; return is_count;
+    case Verb::time_to_live:
+        // -2: no such key; -1: no ttl.
+        answer.outcome = reply.integer() == -2 ? Outcome::miss : Outcome::hit;
+        if (reply.integer() >= 0) { answer.ttl = std::chrono::milliseconds(reply.integer()); }
+        return reply.kind() == Reply::Kind::integer && reply.integer() >= -2;
+    case Verb::ping: return reply.is_status("PONG");
+    case Verb::get_many: return false;
+    }
+    return false;
+}
+
+/// A question that is one command. Lives in the operation itself.
+class SingleCall final : public redis::ReplyHandler {
+public:
+    SingleCall(Verb verb, Operation& operation, Connection& connection) noexcept
+        : verb_(verb), operation_(&operation), connection_(&connection) {}
+
+    void submit(Arguments arguments) {
+        if (const error_code error = connection_->submit(arguments, this, &ticket_)) { on_failure(error); }
+    }
+
+    void cancel() { connection_->cancel(ticket_); }
+
+    [[nodiscard]] Verdict on_reply(Reply& reply) noexcept override {
+        Answer answer;
+        const bool fits = read_reply(verb_, reply, answer);
+        if (!fits) { answer = Answer::failure(Error::protocol); }
+        operation_->on_answer(std::move(answer));
+        return fits ? Verdict::fits : Verdict::nonsense;
+    }
+
+    void on_failure(error_code reason) noexcept override { operation_->on_answer(Answer::failure(reason)); }
+    void on_abandon() noexcept override { operation_->on_abandon(); }
+
+private:
+    Verb verb_;
+    Operation* operation_;
+    Connection* connection_;
+    Ticket ticket_ = 0;
+};
+
+/// What the counts of the single replies are good for.
+enum class Counting { replies, nothing };
+
+/// A question that is several commands, on one connection or many: the answer is the sum of theirs. Lives until the last has ended.
+class SpreadCall : public std::enable_shared_from_this<SpreadCall> {
+public:
+    SpreadCall(Verb verb, Operation& operation, Counting counting) : verb_(verb), counting_(counting), operation_(&operation) {
+        if (verb == Verb::get_many) { answer_.outcome = Outcome::hit; }
+    }
+    SpreadCall(const SpreadCall&) = delete;
+    SpreadCall& operator=(const SpreadCall&) = delete;
+
+    /// Before the first command: so many values are expected.
+    void expect_values(std::size_t count) { answer_.values.resize(count); }
+
+    /// One more command; `indices` says which keys of the question its reply is about (for get_many).
+    void submit(Connection& connection, Arguments arguments, std::vector<std::size_t> indices = {}) {
+        Part& part = parts_.emplace_back(*this, connection, std::move(indices));
+        {
+            const std::scoped_lock lock(mutex_);
+            ++pending_;
+        }
+        if (const error_code error = connection.submit(arguments, &part, &part.ticket)) { part.on_failure(error); }
+    }
+
+    /// All commands are under way. From here on the call keeps itself.
+    void seal(Operation& operation) {
+        operation.attachment = shared_from_this();
+        self_ = shared_from_this();
+        settle();
+    }
+
+    void cancel() {
+        for (Part& part : parts_) { part.connection->cancel(part.ticket); }
+    }
+
+private:
+    struct Part final : redis::ReplyHandler {
+        Part(SpreadCall& whole, Connection& on, std::vector<std::size_t> about) noexcept
+            : call(&whole), connection(&on), indices(std::move(about)) {}
+
+        [[nodiscard]] Verdict on_reply(Reply& reply) noexcept override { return call->on_part(*this, reply) ? Verdict::fits : Verdict::nonsense; }
+        void on_failure(error_code reason) noexcept override { call->on_part_failure(reason); }
+        void on_abandon() noexcept override { call->on_part_abandon(); }
+
+        SpreadCall* call;
+        Connection* connection;
+        std::vector<std::size_t> indices;
+        Ticket ticket = 0;
+    };
+
+    [[nodiscard]] bool on_part(const Part& part, Reply& reply) {
+        Answer partial;
+        bool fits = true;
+        {
+            const std::scoped_lock lock(mutex_);
+            fits = verb_ == Verb::get_many && !reply.is_error() ? take_values(part, reply) : read_reply(verb_, reply, partial);
+            if (!fits) { partial = Answer::failure(Error::protocol); }
+            if (counting_ == Counting::replies) { answer_.count += partial.count; }
+            note(partial);
+        }
+        settle();
+        return fits;
+    }
+
+    [[nodiscard]] bool take_values(const Part& part, Reply& reply) {
+        auto& elements = reply.elements();
+        if (reply.kind() != Reply::Kind::array || elements.size() != part.indices.size()) { return false; }
+        for (std::size_t i = 0; i < elements.size(); ++i) {
+            if (elements[i].is_nil()) { continue; }
+            if (elements[i].kind() != Reply::Kind::string) { return false; }
+            answer_.values[part.indices[i]] = std::move(elements[i]).text();
+        }
+        return true;
+    }
+
+    void on_part_failure(error_code reason) {
+        {
+            const std::scoped_lock lock(mutex_);
+            note(Answer::failure(reason));
+        }
+        settle();
+    }
+
+    void on_part_abandon() {
+        {
+            const std::scoped_lock lock(mutex_);
+            is_abandoned_ = true;
+        }
+        settle();
+    }
+
+    /// The first failure is the one told.
+    void note(const Answer& partial) {
+        if (is_answer(partial.outcome) || !is_answer(answer_.outcome)) { return; }
+        answer_.outcome = partial.outcome;
+        answer_.error = partial.error;
+    }
+
+    /// One of the commands, or the making of them, has ended.
+    void settle() {
+        std::shared_ptr<SpreadCall> self;
+        {
+            const std::scoped_lock lock(mutex_);
+            if (--pending_ > 0) { return; }
+            self = std::move(self_);
+        }
+        if (is_abandoned_) {
+            operation_->on_abandon();
+        } else {
+            operation_->on_answer(std::move(answer_));
+        }
+    }
+
+    Verb verb_;
+    Counting counting_;
+    Operation* operation_;
+    std::mutex mutex_;
+    Answer answer_;
+    std::deque<Part> parts_; // never moved: connections hold their addresses
+    std::size_t pending_ = 1;  // one for the making of the commands
+    bool is_abandoned_ = false;
+    std::shared_ptr<SpreadCall> self_;
+};
+
+} // namespace luzia::backend::detail

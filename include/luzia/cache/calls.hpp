@@ -1,0 +1,226 @@
+// cache/calls.hpp: the operations of a cache client: how each becomes a question to the backend, and the answer its result.
+#pragma once
+
+#include <luzia/backend/operation.hpp>
+#include <luzia/cache/results.hpp>
+#include <luzia/cache/state.hpp>
+#include <luzia/codec/codec.hpp>
+
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace luzia::cache {
+
+using backend::Answer;
+using backend::Operation;
+using backend::Request;
+using backend::Verb;
+
+/// A value's bytes, or why there are none. `kind` and `what` are for the log.
+struct Encoded {
+    std::string bytes;
+    error_code error;
+    std::string what;
+};
+
+/// Nothing that a codec or a user's `to_json` throws gets through.
+template <class Codec, class T>
+[[nodiscard]] Encoded encode(const Codec& codec, const T& value, std::size_t max_bytes) noexcept {
+    Encoded encoded;
+    try {
+        encoded.bytes = codec.encode(value);
+    } catch (const std::exception& problem) {
+        encoded.error = Error::unencodable;
+        // Its text may quote the value.
+        encoded.what = "the value can't be encoded (" + std::string(typeid(problem).name()) + ")";
+        return encoded;
+    } catch (...) {
+        encoded.error = Error::unencodable;
+        encoded.what = "the value can't be encoded";
+        return encoded;
+    }
+    if (encoded.bytes.size() > max_bytes) {
+        encoded.error = Error::value_too_large;
+        encoded.what = "the value has " + std::to_string(encoded.bytes.size()) + " bytes, more than max_value_bytes";
+        encoded.bytes = std::string();
+    }
+    return encoded;
+}
+
+template <class T, class State>
+[[nodiscard]] std::optional<T> decode(State& state, std::string_view key, std::string&& bytes) noexcept {
+    try {
+        if (std::optional<T> value = state.codec.template decode<T>(std::move(bytes))) { return value; }
+    } catch (...) {
+        // A shape that `from_json` does not take: the same as no value at all.
+    }
+    state.log_problem("undecodable", key, "the stored bytes are no such value; a miss");
+    return std::nullopt;
+}
+
+/// The state without its template parameters, for calls that need neither backend nor codec to finish.
+template <class State>
+void ask(State& state, Operation& operation, Verb verb, std::string_view key, Ttl ttl = Ttl()) {
+    if (const error_code error = state.check_key(key)) {
+        state.log_problem("invalid key", key, error.message());
+        return operation.on_answer(Answer::failure(error));
+    }
+    Request request;
+    request.verb = verb;
+    request.keys = std::span(&key, 1);
+    request.ttl = ttl;
+    state.backend.submit(request, operation);
+}
+
+template <class T>
+struct LookupCall {
+    using Result = Lookup<T>;
+
+    template <class State>
+    void begin(State& state, Operation& operation) {
+        ask(state, operation, Verb::get, key);
+    }
+
+    template <class State>
+    [[nodiscard]] Lookup<T> finish(State& state, Answer&& answer) noexcept {
+        Lookup<T> found(std::nullopt, answer.outcome, answer.error);
+        if (answer.outcome == Outcome::hit) {
+            found.value = decode<T>(state, key, std::move(answer.value));
+            if (found.value) {
+                state.counters.hit();
+                return found;
+            }
+            found.outcome = Outcome::undecodable;
+            found.error = Error::undecodable;
+        }
+        state.counters.missed(found.outcome);
+        return found;
+    }
+
+    std::string key;
+};
+
+template <class T>
+struct GetCall : LookupCall<T> {
+    using Result = std::optional<T>;
+
+    template <class State>
+    [[nodiscard]] std::optional<T> finish(State& state, Answer&& answer) noexcept {
+        return LookupCall<T>::finish(state, std::move(answer)).value;
+    }
+};
+
+struct SetCall {
+    using Result = Effect;
+
+    template <class State>
+    void begin(State& state, Operation& operation) {
+        error_code error = state.check_key(key);
+        if (error) {
+            state.log_problem("invalid key", key, error.message());
+        } else if (encoded.error) {
+            error = encoded.error;
+            state.log_problem("invalid value", key, encoded.what);
+        }
+        if (error) { return operation.on_answer(Answer::failure(error)); }
+        const std::string_view one_key(key);
+        const std::string_view one_value(encoded.bytes);
+        Request request;
+        request.verb = Verb::set;
+        request.keys = std::span(&one_key, 1);
+        request.values = std::span(&one_value, 1);
+        request.ttl = ttl;
+        state.backend.submit(request, operation);
+    }
+
+    [[nodiscard]] Effect finish(StateBase& state, Answer&& answer) const noexcept {
+        state.counters.stored(answer.count);
+        state.counters.failed(answer.outcome);
+        return {answer.count, answer.outcome, answer.error};
+    }
+
+    std::string key;
+    Encoded encoded;
+    Ttl ttl;
+};
+
+/// erase, touch and invalidate_pattern: a key or a pattern, and how many there were.
+struct EffectCall {
+    using Result = Effect;
+
+    template <class State>
+    void begin(State& state, Operation& operation) {
+        if (verb != Verb::remove_matching) { return ask(state, operation, verb, key, ttl); }
+        const std::string_view pattern(key);
+        Request request;
+        request.verb = verb;
+        request.keys = std::span(&pattern, 1);
+        state.backend.submit(request, operation);
+    }
+
+    [[nodiscard]] Effect finish(StateBase& state, Answer&& answer) const noexcept {
+        if (verb != Verb::touch) { state.counters.erased(answer.count); }
+        state.counters.failed(answer.outcome);
+        return {answer.count, answer.outcome, answer.error};
+    }
+
+    Verb verb;
+    std::string key;
+    Ttl ttl;
+};
+
+struct ContainsCall {
+    using Result = bool;
+
+    template <class State>
+    void begin(State& state, Operation& operation) {
+        ask(state, operation, Verb::contains, key);
+    }
+
+    [[nodiscard]] bool finish(StateBase& state, Answer&& answer) const noexcept {
+        state.counters.failed(answer.outcome);
+        return answer.outcome == Outcome::hit;
+    }
+
+    std::string key;
+};
+
+struct TimeToLiveCall {
+    using Result = std::optional<std::chrono::milliseconds>;
+
+    template <class State>
+    void begin(State& state, Operation& operation) {
+        ask(state, operation, Verb::time_to_live, key);
+    }
+
+    [[nodiscard]] Result finish(StateBase& state, Answer&& answer) const noexcept {
+        state.counters.failed(answer.outcome);
+        if (answer.outcome != Outcome::hit || answer.ttl.is_forever()) { return std::nullopt; }
+        return answer.ttl.value();
+    }
+
+    std::string key;
+};
+
+struct PingCall {
+    using Result = bool;
+
+    template <class State>
+    void begin(State& state, Operation& operation) {
+        state.backend.submit(Request(), operation);
+    }
+
+    [[nodiscard]] bool finish(StateBase& state, Answer&& answer) const noexcept {
+        state.counters.failed(answer.outcome);
+        return answer.outcome == Outcome::done;
+    }
+};
+
+} // namespace luzia::cache

@@ -1,0 +1,146 @@
+// cache/many_calls.hpp: the operations on many keys at once; a key that can't be sent does not keep the others back.
+#pragma once
+
+#include <luzia/cache/calls.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace luzia::cache {
+
+/// The keys that can be sent, as views; the others are logged, and the first reason is kept.
+template <class State>
+class SendableKeys {
+public:
+    SendableKeys(State& state, const std::vector<std::string>& keys) {
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+            if (const error_code error = state.check_key(keys[i])) {
+                state.log_problem("invalid key", keys[i], error.message());
+                if (!problem) { problem = error; }
+                continue;
+            }
+            views.emplace_back(keys[i]);
+            indices.push_back(i);
+        }
+    }
+
+    std::vector<std::string_view> views;
+    std::vector<std::size_t> indices;
+    error_code problem;
+};
+
+[[nodiscard]] inline Effect effect_of(const Answer& answer, error_code problem) noexcept {
+    if (problem && is_answer(answer.outcome)) { return {answer.count, outcome_of(problem), problem}; }
+    return {answer.count, answer.outcome, answer.error};
+}
+
+template <class T>
+struct GetManyCall {
+    using Result = std::vector<std::optional<T>>;
+
+    template <class State>
+    void begin(State& state, Operation& operation) {
+        SendableKeys sendable(state, keys);
+        indices = std::move(sendable.indices);
+        if (sendable.views.empty()) { return operation.on_answer(Answer()); }
+        Request request;
+        request.verb = Verb::get_many;
+        request.keys = sendable.views;
+        state.backend.submit(request, operation);
+    }
+
+    template <class State>
+    [[nodiscard]] Result finish(State& state, Answer&& answer) noexcept {
+        Result results(keys.size());
+        const Outcome without = is_answer(answer.outcome) ? Outcome::miss : answer.outcome;
+        answer.values.resize(indices.size());
+        for (std::size_t i = 0; i < indices.size(); ++i) {
+            std::optional<T>& result = results[indices[i]];
+            if (!answer.values[i]) {
+                state.counters.missed(without);
+                continue;
+            }
+            result = decode<T>(state, keys[indices[i]], std::move(*answer.values[i]));
+            result ? state.counters.hit() : state.counters.missed(Outcome::undecodable);
+        }
+        if (indices.size() < keys.size()) { state.counters.missed(Outcome::invalid, keys.size() - indices.size()); }
+        return results;
+    }
+
+    std::vector<std::string> keys;
+    std::vector<std::size_t> indices;
+};
+
+struct SetManyCall {
+    using Result = Effect;
+
+    template <class State>
+    void begin(State& state, Operation& operation) {
+        SendableKeys sendable(state, keys);
+        problem = sendable.problem;
+        std::vector<std::string_view> names;
+        std::vector<std::string_view> values;
+        for (std::size_t i = 0; i < sendable.indices.size(); ++i) {
+            const Encoded& value = encoded[sendable.indices[i]];
+            if (value.error) {
+                state.log_problem("invalid value", sendable.views[i], value.what);
+                if (!problem) { problem = value.error; }
+                continue;
+            }
+            names.push_back(sendable.views[i]);
+            values.emplace_back(value.bytes);
+        }
+        sent = names.size();
+        if (names.empty()) { return operation.on_answer(Answer()); }
+        Request request;
+        request.verb = Verb::set;
+        request.keys = names;
+        request.values = values;
+        request.ttl = ttl;
+        state.backend.submit(request, operation);
+    }
+
+    [[nodiscard]] Effect finish(StateBase& state, Answer&& answer) const noexcept {
+        state.counters.stored(answer.count);
+        state.counters.failed(answer.outcome, sent - answer.count);
+        return effect_of(answer, problem);
+    }
+
+    std::vector<std::string> keys;
+    std::vector<Encoded> encoded;
+    Ttl ttl;
+    std::size_t sent = 0;
+    error_code problem;
+};
+
+struct EraseManyCall {
+    using Result = Effect;
+
+    template <class State>
+    void begin(State& state, Operation& operation) {
+        SendableKeys sendable(state, keys);
+        problem = sendable.problem;
+        sent = sendable.views.size();
+        if (sendable.views.empty()) { return operation.on_answer(Answer()); }
+        Request request;
+        request.verb = Verb::erase;
+        request.keys = sendable.views;
+        state.backend.submit(request, operation);
+    }
+
+    [[nodiscard]] Effect finish(StateBase& state, Answer&& answer) const noexcept {
+        state.counters.erased(answer.count);
+        state.counters.failed(answer.outcome, sent - answer.count);
+        return effect_of(answer, problem);
+    }
+
+    std::vector<std::string> keys;
+    std::size_t sent = 0;
+    error_code problem;
+};
+
+} // namespace luzia::cache

@@ -1,0 +1,89 @@
+// cache/options.hpp: what can be set for a cache client and for one write, and what the environment says.
+#pragma once
+
+#include <luzia/backend/options.hpp>
+#include <luzia/core/event_log.hpp>
+#include <luzia/core/text.hpp>
+#include <luzia/core/ttl.hpp>
+#include <luzia/core/url.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+namespace luzia {
+
+/// How a cache client behaves. Set members by name; what makes no sense throws `std::invalid_argument` when the client is made.
+struct CacheOptions : BackendOptions {
+    CacheOptions() {}
+
+    /// For what is stored without a ttl of its own.
+    Ttl default_ttl = std::chrono::seconds(300);
+    /// Stands before every key and pattern, taken literally.
+    std::string key_prefix;
+
+    /// REDIS_URL (unset: `redis://localhost:6379`) and CACHE_TTL in seconds (unset: 300).
+    ///
+    /// A CACHE_TTL that is no number from 1 up is logged as a warning, and 300 taken. A REDIS_URL that makes no sense is kept: the client
+    /// made from it logs an error and runs disabled, so that a typo neither stops a service nor sends its data elsewhere.
+    [[nodiscard]] static CacheOptions from_environment() {
+        CacheOptions options;
+        if (const char* const url = std::getenv("REDIS_URL")) {
+            options.url = url;
+            options.environment_url_ = options.url;
+        }
+        if (const char* const ttl = std::getenv("CACHE_TTL")) {
+            const auto seconds = detail::whole_number<std::int64_t>(ttl);
+            if (seconds && *seconds > 0) {
+                options.default_ttl = std::chrono::seconds(*seconds);
+            } else {
+                EventLog(nullptr).transition(spdlog::level::warn, "luzia: CACHE_TTL \"" + printable(ttl) +
+                                                                      "\" is not a number of seconds from 1 up; taking 300");
+            }
+        }
+        return options;
+    }
+
+    /// Whether `url` stands as REDIS_URL had it: then it is no mistake of the program's.
+    [[nodiscard]] bool is_url_from_environment() const { return environment_url_ == url; }
+
+private:
+    std::optional<std::string> environment_url_;
+};
+
+/// How one value is written. Made from any duration: `set(key, value, 60s)`.
+struct SetOptions {
+    SetOptions() noexcept {}
+
+    SetOptions(Ttl time) noexcept : ttl(time) {} // NOLINT(google-explicit-constructor)
+
+    template <class Rep, class Period>
+    SetOptions(std::chrono::duration<Rep, Period> time) noexcept : ttl(time) {} // NOLINT(google-explicit-constructor)
+
+    /// None: the client's `default_ttl`. `no_expiry`: for ever. Zero or negative: the key is removed, and nothing stored.
+    std::optional<Ttl> ttl;
+};
+
+namespace detail {
+
+/// The options as a backend can take them. What REDIS_URL got wrong is logged, and the client disabled; what the program got wrong throws.
+[[nodiscard]] inline CacheOptions usable(CacheOptions options) {
+    redis::detail::require(!options.default_ttl.is_removal(), "default_ttl must be more than 0 (luzia::no_expiry: for ever)");
+    if (!options.is_url_from_environment()) { return options; }
+    try {
+        static_cast<void>(backend::checked_url(options));
+    } catch (const std::invalid_argument& problem) {
+        EventLog(options.logger).transition(spdlog::level::err, std::string("REDIS_URL: ") + problem.what() + "; caching is disabled");
+        options.url = "disabled://";
+    }
+    return options;
+}
+
+} // namespace detail
+
+} // namespace luzia

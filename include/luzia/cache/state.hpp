@@ -1,0 +1,66 @@
+// cache/state.hpp: what a client and its operations share; lives until the last of them has ended.
+#pragma once
+
+#include <luzia/backend/glob.hpp>
+#include <luzia/cache/counters.hpp>
+#include <luzia/cache/drain.hpp>
+#include <luzia/cache/options.hpp>
+#include <luzia/core/event_log.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace luzia::cache {
+
+/// The part that does not depend on backend or codec.
+class StateBase {
+public:
+    explicit StateBase(const CacheOptions& options)
+        : log(options.logger), default_ttl(options.default_ttl), max_value_bytes(options.max_value_bytes), prefix_(options.key_prefix),
+          escaped_prefix_(backend::glob_escaped(options.key_prefix)) {}
+
+    [[nodiscard]] std::string full_key(std::string_view key) const {
+        std::string full;
+        full.reserve(prefix_.size() + key.size());
+        return full.append(prefix_).append(key);
+    }
+    [[nodiscard]] std::string full_pattern(std::string_view glob) const { return std::string(escaped_prefix_).append(glob); }
+
+    /// What is wrong with a key; the prefix does not make an empty one whole.
+    [[nodiscard]] error_code check_key(std::string_view full) const noexcept {
+        constexpr std::size_t longest = std::size_t{512} * 1024 * 1024;
+        if (full.size() <= prefix_.size() || full.size() > longest) { return Error::invalid_key; }
+        return {};
+    }
+
+    void log_problem(std::string_view kind, std::string_view key, std::string_view what) {
+        log.event(spdlog::level::warn, kind, "luzia: key \"" + printable(key) + "\": " + std::string(what));
+    }
+
+    EventLog log;
+    Counters counters;
+    DrainBook drains;
+    Ttl default_ttl;
+    std::size_t max_value_bytes;
+
+private:
+    std::string prefix_;
+    std::string escaped_prefix_;
+};
+
+template <class Backend, class Codec>
+class State : public StateBase {
+public:
+    State(Backend chosen, Codec with, const CacheOptions& options)
+        : StateBase(options), backend(std::move(chosen)), codec(std::move(with)), executor(backend.get_executor()) {}
+
+    Backend backend;
+    Codec codec;
+    boost::asio::any_io_executor executor;
+};
+
+} // namespace luzia::cache

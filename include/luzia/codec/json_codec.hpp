@@ -1,0 +1,38 @@
+// codec/json_codec.hpp: values as JSON text, the default: what a Python service's json.dumps and json.loads write and read.
+#pragma once
+
+#include <luzia/codec/codec.hpp>
+#include <luzia/codec/json_value.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <concepts>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace luzia {
+
+/// Strict JSON, as UTF-8. A string that is not UTF-8 can't be encoded. NaN and infinity are written as `null`; the bare `NaN` that Python
+/// writes is no JSON and can't be decoded. Integers beyond 64 bits become doubles.
+struct JsonCodec {
+    template <class T>
+    [[nodiscard]] std::string encode(const T& value) const {
+        if constexpr (std::same_as<T, nlohmann::json>) {
+            return value.dump();
+        } else {
+            return nlohmann::json(value).dump();
+        }
+    }
+
+    template <class T>
+    [[nodiscard]] std::optional<T> decode(std::string_view bytes) const {
+        auto json = nlohmann::json::parse(bytes, nullptr, false);
+        if (json.is_discarded()) { return std::nullopt; }
+        return codec::value_of<T>(std::move(json));
+    }
+};
+
+static_assert(ValueCodec<JsonCodec>);
+
+} // namespace luzia

@@ -1,0 +1,130 @@
+// core/event_log.hpp: the lines an outage may write: transitions one each, repeated failures folded to one a second with their count.
+#pragma once
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace luzia {
+
+/// Decides which of many like events are written. Pure: the time is passed in.
+///
+/// The first of a kind is written at once; those that follow within a second are counted, and the count is written with the first
+/// event after that second, or by `flush`.
+class EventFolder {
+public:
+    using Clock = std::chrono::steady_clock;
+    static constexpr std::chrono::seconds window{1};
+    static constexpr std::size_t max_kinds = 32; // the first word of an error reply is the peer's to choose
+
+    /// How many events of this kind the line to be written stands for; none = write nothing now.
+    [[nodiscard]] std::optional<std::uint64_t> next(std::string_view kind, Clock::time_point now) {
+        auto found = kinds_.find(kind);
+        if (found == kinds_.end()) {
+            if (kinds_.size() >= max_kinds) { kind = "other"; }
+            found = kinds_.try_emplace(std::string(kind)).first;
+        }
+        Kind& entry = found->second;
+        if (entry.written && now - *entry.written < window) {
+            ++entry.folded;
+            return std::nullopt;
+        }
+        entry.written = now;
+        return std::exchange(entry.folded, 0) + 1;
+    }
+
+    /// The kinds that hold folded events older than the window (or all, with `everything`), with their counts.
+    [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> flush(Clock::time_point now, bool everything) {
+        std::vector<std::pair<std::string, std::uint64_t>> due;
+        for (auto& [kind, entry] : kinds_) {
+            if (entry.folded == 0 || (!everything && now - *entry.written < window)) { continue; }
+            due.emplace_back(kind, std::exchange(entry.folded, 0));
+            entry.written = now;
+        }
+        return due;
+    }
+
+    /// When the next folded events are due; none where nothing is folded.
+    [[nodiscard]] std::optional<Clock::time_point> next_flush() const {
+        std::optional<Clock::time_point> next;
+        for (const auto& [kind, entry] : kinds_) {
+            if (entry.folded == 0) { continue; }
+            const Clock::time_point due = *entry.written + window;
+            if (!next || due < *next) { next = due; }
+        }
+        return next;
+    }
+
+private:
+    struct Kind {
+        std::optional<Clock::time_point> written;
+        std::uint64_t folded = 0;
+    };
+    std::map<std::string, Kind, std::less<>> kinds_;
+};
+
+/// Where a client's events go: a logger resolved once, finished text only. Safe to share between threads.
+class EventLog {
+public:
+    using Clock = EventFolder::Clock;
+
+    /// `logger` null: spdlog's default one at this moment; where that is null too, nothing is written.
+    explicit EventLog(std::shared_ptr<spdlog::logger> logger)
+        : logger_(logger ? std::move(logger) : spdlog::default_logger()) {}
+
+    EventLog(const EventLog&) = delete;
+    EventLog& operator=(const EventLog&) = delete;
+    ~EventLog() { flush(true); }
+
+    /// One line, always: something changed.
+    void transition(spdlog::level::level_enum level, std::string_view text) { write(level, text); }
+
+    /// One of many like events: folded by `kind`.
+    void event(spdlog::level::level_enum level, std::string_view kind, std::string_view text) {
+        std::optional<std::uint64_t> count;
+        {
+            const std::scoped_lock lock(mutex_);
+            count = folder_.next(kind, Clock::now());
+        }
+        if (!count) { return; }
+        if (*count == 1) { return write(level, text); }
+        write(level, std::string(text) + " (" + std::to_string(*count) + " of this kind since the last line)");
+    }
+
+    /// Writes the counts that no later event has carried yet.
+    void flush(bool everything = false) {
+        std::vector<std::pair<std::string, std::uint64_t>> due;
+        {
+            const std::scoped_lock lock(mutex_);
+            due = folder_.flush(Clock::now(), everything);
+        }
+        for (const auto& [kind, count] : due) {
+            write(spdlog::level::warn, "luzia: " + std::to_string(count) + " more like this: " + kind);
+        }
+    }
+
+    [[nodiscard]] std::optional<Clock::time_point> next_flush() const {
+        const std::scoped_lock lock(mutex_);
+        return folder_.next_flush();
+    }
+
+private:
+    void write(spdlog::level::level_enum level, std::string_view text) const {
+        if (logger_) { logger_->log(level, spdlog::string_view_t(text.data(), text.size())); }
+    }
+
+    std::shared_ptr<spdlog::logger> logger_;
+    mutable std::mutex mutex_;
+    EventFolder folder_;
+};
+
+} // namespace luzia

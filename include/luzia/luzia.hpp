@@ -1,0 +1,6 @@
+// luzia.hpp: everything.
+#pragma once
+
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/binary_codecs.hpp>
+#include <luzia/codec/raw_codec.hpp>

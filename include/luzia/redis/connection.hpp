@@ -1,0 +1,305 @@
+// redis/connection.hpp: the async hiredis adapter: commands from any thread over one pipelined connection, each answered once, in time.
+#pragma once
+
+#include <luzia/redis/dialer.hpp>
+#include <luzia/redis/pipeline.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace luzia::redis {
+
+/// One pipelined connection to one server.
+///
+/// Commands are encoded into one buffer under a short lock, by whatever thread brings them; one task on the connection's strand writes
+/// all that has gathered. Replies match commands in the order of the wire. How the link comes to be is the `Dialer`'s business.
+///
+/// Each command taken gets exactly one call of its `ReplyHandler`. None is ever sent twice: when the link breaks, what was pending fails,
+/// written or not. The first attempt to connect is waited for; after one has failed, commands are refused at once until the link is there.
+///
+/// Deadlines run from `submit`. One timer serves all: the commands of a connection have the same time, so they stand in the order of their
+/// deadlines. Before one is judged, what has arrived is read, so that a thread kept busy by others does not turn answers into timeouts.
+/// Timed out or cancelled before it was written, a command is never sent; after that its reply is swallowed and the link stays. A server
+/// that owes a reply and sends no byte for `command_timeout` is dropped; one that is slow, and sends, is not.
+///
+/// Held by its owner and by what is under way; `close` ends it from any thread.
+class Connection final : public Dialer {
+public:
+    [[nodiscard]] static std::shared_ptr<Connection> create(const asio::any_io_executor& executor, Target target,
+                                                            ConnectionOptions options, std::shared_ptr<EventLog> log) {
+        std::shared_ptr<Connection> connection(new Connection(executor, std::move(target), std::move(options), std::move(log)));
+        connection->join_context();
+        return connection;
+    }
+
+    ~Connection() { on_gone(); }
+
+    /// Takes one command; `handler` may be null where only the effect is wanted. On an error nothing was taken, and nothing will be
+    /// called. Any thread.
+    [[nodiscard]] error_code submit(std::span<const std::string_view> arguments, ReplyHandler* handler, Ticket* ticket = nullptr) {
+        const TimePoint deadline = Clock::now() + options_.command_timeout;
+        bool is_sleeping = false;
+        {
+            const std::scoped_lock lock(mutex_);
+            if (admission_ == Admission::closed) { return Error::closed; }
+            if (admission_ == Admission::refuse) { return refusal_; }
+            if (pending_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
+            const std::size_t before = outbox_.bytes();
+            const Ticket given = outbox_.append(arguments, handler, deadline);
+            if (ticket != nullptr) { *ticket = given; }
+            pending_bytes_.fetch_add(outbox_.bytes() - before + InFlight::command_overhead, std::memory_order_relaxed);
+            is_sleeping = !std::exchange(is_awake_, true);
+        }
+        if (is_sleeping) {
+            asio::post(strand(), [self = self_pointer()] { self->wake(); });
+        }
+        return {};
+    }
+
+    /// Ends a command with `Error::cancelled`: not yet written, it never will be; written, its reply is swallowed. Does nothing where the
+    /// command has ended. Any thread.
+    void cancel(Ticket ticket) {
+        ReplyHandler* handler = nullptr;
+        {
+            const std::scoped_lock lock(mutex_);
+            if (admission_ == Admission::closed) { return; }
+            handler = outbox_.take(ticket);
+        }
+        if (handler != nullptr) { return handler->on_failure(Error::cancelled); }
+        asio::post(strand(), [self = self_pointer(), ticket] {
+            if (ReplyHandler* const written = self->in_flight_.take(ticket)) { written->on_failure(Error::cancelled); }
+        });
+    }
+
+    /// Fails what is pending, and whatever comes later, with `Error::closed`. Any thread.
+    void close() {
+        {
+            const std::scoped_lock lock(mutex_);
+            if (std::exchange(admission_, Admission::closed) == Admission::closed) { return; }
+        }
+        asio::post(strand(), [self = self_pointer()] {
+            self->hang_up();
+            self->deadline_timer().cancel();
+            self->fail_all(Error::closed);
+        });
+    }
+
+private:
+    using Dialer::Dialer;
+
+    [[nodiscard]] std::shared_ptr<Connection> self_pointer() { return std::static_pointer_cast<Connection>(shared_from_this()); }
+
+    void wake() {
+        dial();
+        if (phase() == Phase::ready) { flush(); }
+        arm_deadlines();
+    }
+
+    // Sending.
+
+    void flush() {
+        while (!link().is_writing()) {
+            {
+                const std::scoped_lock lock(mutex_);
+                if (outbox_.empty()) {
+                    is_awake_ = false; // the next command has to wake the strand
+                    return;
+                }
+                if (in_flight_.empty()) { quiet_since_ = Clock::now(); }
+                first_of_batch_ = outbox_.first_ticket();
+                pending_bytes_.fetch_sub(outbox_.move_to(link().outgoing, in_flight_), std::memory_order_relaxed);
+            }
+            if (!link().outgoing.empty()) { link().write(); }
+        }
+    }
+
+    void on_progress(bool is_all) override {
+        // While the command whose reply is next may not be written yet, writing is a sign of life; after that only reading is.
+        if (!in_flight_.empty() && in_flight_.front().ticket >= first_of_batch_) { quiet_since_ = Clock::now(); }
+        if (is_all) {
+            flush();
+            arm_deadlines();
+        }
+    }
+
+    void on_link_ready() override {
+        {
+            const std::scoped_lock lock(mutex_);
+            if (admission_ != Admission::closed) { admission_ = Admission::send; }
+        }
+        quiet_since_ = Clock::now();
+        if (!link().is_writing()) { flush(); }
+        arm_deadlines();
+    }
+
+    // Receiving.
+
+    [[nodiscard]] bool on_reply(Reply& reply) override {
+        if (in_flight_.empty() || reply.kind() == Reply::Kind::push) {
+            lose_for_protocol(Error::protocol, "a reply that nobody asked for");
+            return false;
+        }
+        const PendingCommand command = in_flight_.pop();
+        settled_bytes_ += command.bytes + InFlight::command_overhead;
+        const std::string unusable = reply.is_error() ? log_refusal(reply) : std::string();
+        if (command.handler != nullptr && command.handler->on_reply(reply) == Verdict::nonsense) {
+            lose_for_protocol(Error::protocol, "a reply that its command can't have");
+            return false;
+        }
+        if (!unusable.empty()) {
+            lose(Error::connection_lost, unusable);
+            return false;
+        }
+        return true;
+    }
+
+    void on_replies_end() override {
+        quiet_since_ = Clock::now();
+        pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
+    }
+
+    /// Returns the text where a server in this state may be another one the next time its name is resolved.
+    [[nodiscard]] std::string log_refusal(const Reply& reply) {
+        std::string text = printable_server_text(reply.text());
+        log_->event(spdlog::level::warn, text.substr(0, text.find(' ')), "luzia: " + target().text() + " refused a command: " + text);
+        switch (server_error(reply.text())) {
+        case ServerError::loading:
+        case ServerError::masterdown:
+        case ServerError::readonly: return text;
+        default: return {};
+        }
+    }
+
+    // Losing.
+
+    void on_link_lost(error_code reason, Admission admission) override {
+        {
+            const std::scoped_lock lock(mutex_);
+            if (admission_ == Admission::closed) { return; } // close() has its own word for those
+            admission_ = admission;
+            refusal_ = reason;
+            if (admission == Admission::wait) { return; } // another address of the first attempt
+        }
+        fail_all(reason);
+    }
+
+    void fail_all(error_code reason) {
+        for (ReplyHandler* const handler : take_all()) { handler->on_failure(reason); }
+    }
+
+    [[nodiscard]] std::vector<ReplyHandler*> take_all() {
+        std::vector<ReplyHandler*> handlers;
+        in_flight_.take_all(handlers);
+        const std::scoped_lock lock(mutex_);
+        outbox_.take_all(handlers);
+        pending_bytes_.store(0, std::memory_order_relaxed);
+        settled_bytes_ = 0;
+        is_awake_ = false;
+        return handlers;
+    }
+
+    void on_gone() noexcept override {
+        std::vector<ReplyHandler*> handlers;
+        {
+            const std::scoped_lock lock(mutex_);
+            admission_ = Admission::closed;
+        }
+        for (ReplyHandler* const handler : take_all()) { handler->on_abandon(); }
+    }
+
+    // Deadlines.
+
+    void arm_deadlines() {
+        if (phase() == Phase::closed) { return; }
+        std::optional<TimePoint> due = in_flight_.next_deadline();
+        const auto also = [&](std::optional<TimePoint> other) {
+            if (other && (!due || *other < *due)) { due = other; }
+        };
+        {
+            const std::scoped_lock lock(mutex_);
+            also(outbox_.next_deadline());
+        }
+        if (phase() == Phase::ready) { also(quiet_since_ + (in_flight_.empty() ? options_.health_check_interval : options_.command_timeout)); }
+        also(log_->next_flush());
+        if (due) { arm(*due); }
+    }
+
+    void arm(TimePoint due) {
+        if (armed_ <= due) { return; }
+        armed_ = due;
+        deadline_timer().expires_at(due);
+        deadline_timer().async_wait([self = self_pointer()](error_code error) {
+            if (error) { return; } // set anew
+            self->armed_ = TimePoint::max();
+            self->after_arrivals([self] { self->judge(); });
+        });
+    }
+
+    void judge() {
+        if (phase() == Phase::closed) { return; }
+        const TimePoint now = Clock::now();
+        if (is_overdue(now) && !is_overdue(now - options_.command_timeout) && phase() == Phase::ready && link().has_unread()) {
+            return arm(now + std::chrono::milliseconds(1));
+        }
+        std::vector<ReplyHandler*> expired;
+        in_flight_.take_expired(now, expired);
+        {
+            const std::scoped_lock lock(mutex_);
+            outbox_.take_expired(now, expired);
+        }
+        for (ReplyHandler* const handler : expired) {
+            log_->event(spdlog::level::warn, "timed out", "luzia: " + target().text() + " did not answer in time");
+            handler->on_failure(Error::timed_out);
+        }
+        if (phase() == Phase::ready) { probe(now); }
+        log_->flush();
+        arm_deadlines();
+    }
+
+    [[nodiscard]] bool is_overdue(TimePoint now) const {
+        const auto deadline = in_flight_.next_deadline();
+        return (deadline && *deadline <= now) || is_silent(now);
+    }
+
+    [[nodiscard]] bool is_silent(TimePoint now) const { return !in_flight_.empty() && now - quiet_since_ >= options_.command_timeout; }
+
+    void probe(TimePoint now) {
+        if (is_silent(now)) {
+            return lose(Error::silent, "no byte for " + std::to_string(options_.command_timeout.count()) + " ms while a reply was due");
+        }
+        if (in_flight_.empty() && now - quiet_since_ >= options_.health_check_interval) {
+            constexpr std::array<std::string_view, 1> ping{"PING"};
+            quiet_since_ = now;
+            static_cast<void>(submit(ping, nullptr)); // refused only where the link is gone or flooded, which is an answer as well
+        }
+    }
+
+    // Guarded by mutex_.
+    std::mutex mutex_;
+    Admission admission_ = Admission::wait;
+    error_code refusal_ = Error::not_connected;
+    Outbox outbox_;
+    bool is_awake_ = false; ///< the strand will look at the outbox without being told
+
+    std::atomic<std::size_t> pending_bytes_{0};
+
+    // Confined to the strand.
+    InFlight in_flight_;
+    Ticket first_of_batch_ = 0;
+    std::size_t settled_bytes_ = 0;
+    TimePoint quiet_since_{};
+    TimePoint armed_ = TimePoint::max();
+};
+
+} // namespace luzia::redis

@@ -1,0 +1,308 @@
+// redis/dialer.hpp: makes a link to a server and makes it again when it is lost: performs what `Lifecycle` decides.
+#pragma once
+
+#include <luzia/core/event_log.hpp>
+#include <luzia/redis/context_service.hpp>
+#include <luzia/redis/handshake.hpp>
+#include <luzia/redis/lifecycle.hpp>
+#include <luzia/redis/link.hpp>
+#include <luzia/redis/options.hpp>
+#include <luzia/redis/reply_handler.hpp>
+#include <luzia/redis/resolver.hpp>
+#include <luzia/redis/target.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace luzia::redis {
+
+/// The base of what talks to one server over a link that comes and goes. Everything but the two counters is confined to the strand.
+///
+/// What derives from it says what a reply means (`on_reply`), what to do when the link is there, has written all it was given, or is gone.
+/// When the execution context is destroyed before the owner, the I/O objects are dropped in time (see `ContextService`).
+class Dialer : public std::enable_shared_from_this<Dialer>, public Link::Owner, public ContextMember {
+public:
+    using Clock = std::chrono::steady_clock;
+
+    Dialer(const Dialer&) = delete;
+    Dialer& operator=(const Dialer&) = delete;
+
+    [[nodiscard]] bool is_ready() const noexcept { return is_ready_.load(std::memory_order_relaxed); }
+    /// How often a link was made again.
+    [[nodiscard]] std::uint64_t reconnects() const noexcept { return reconnects_.load(std::memory_order_relaxed); }
+
+protected:
+    Dialer(const asio::any_io_executor& executor, Target target, ConnectionOptions options, std::shared_ptr<EventLog> log)
+        : options_(std::move(options)), log_(std::move(log)), target_(std::move(target)), lifecycle_(options_.backoff) {
+        io_.emplace(executor);
+        limits_.bulk_bytes = options_.max_value_bytes;
+        if (!options_.transport) {
+            options_.transport = [](const StreamExecutor& strand, const std::string&) { return std::make_unique<PlainTransport>(strand); };
+        }
+    }
+
+    ~Dialer() {
+        if (service_ == nullptr) { return; }
+        service_->remove(this);
+        if (lookup_) { lookup_->abandon(); }
+        if (link_) { link_->close(); }
+    }
+
+    /// Once, right after construction.
+    void join_context() {
+        service_ = &asio::use_service<ContextService>(asio::query(io_->outer, asio::execution::context));
+        service_->add(this, std::weak_ptr<Dialer>(shared_from_this()));
+    }
+
+    virtual void on_link_ready() = 0;
+    /// The link, or an attempt at one, is gone; `admission` is what becomes of operations now.
+    virtual void on_link_lost(error_code reason, Admission admission) = 0;
+    /// False where the link was lost over it.
+    [[nodiscard]] virtual bool on_reply(Reply& reply) = 0;
+    /// All replies that one read brought have been passed on.
+    virtual void on_replies_end() = 0;
+    /// Some of what the link was given has been written; `is_all`: it is free for more.
+    virtual void on_progress(bool is_all) = 0;
+    /// No callback comes from here on, and I/O must not be touched.
+    virtual void on_gone() noexcept = 0;
+
+    // The vocabulary of what derives from it.
+
+    void dial() { perform(lifecycle_.wanted()); }
+
+    void hang_up() noexcept {
+        lifecycle_.close();
+        is_ready_.store(false, std::memory_order_relaxed);
+        drop_link();
+        if (lookup_) { std::exchange(lookup_, nullptr)->abandon(); }
+        io_->attempt_timer.cancel();
+    }
+
+    void lose(error_code reason, std::string_view detail) {
+        const Phase phase = lifecycle_.phase();
+        if (phase == Phase::idle || phase == Phase::backing_off || phase == Phase::closed) { return; }
+        const bool was_ready = phase == Phase::ready;
+        is_ready_.store(false, std::memory_order_relaxed);
+        drop_link();
+        const Step step = lifecycle_.lost(Clock::now(), std::uniform_real_distribution<double>(0.0, 1.0)(random_));
+        const Admission admission = lifecycle_.admission();
+        if (step != Step::connect && !std::exchange(is_known_to_be_down_, true)) {
+            log_->transition(spdlog::level::warn, "luzia: " + std::string(was_ready ? "lost the connection to " : "no connection to ") +
+                                                      target_.text() + ": " + printable(detail, 256));
+        }
+        on_link_lost(reason, admission);
+        perform(step);
+    }
+
+    void lose_for_protocol(error_code reason, std::string_view detail) {
+        log_->event(spdlog::level::err, "protocol error", "luzia: " + target_.text() + " broke the protocol: " + printable(detail, 256));
+        lose(reason, detail);
+    }
+
+    /// Runs `judge` after what has arrived by now has been dealt with: completions that a busy thread kept waiting stand in the queue of
+    /// the context, and each leads to another on the strand.
+    template <class Judge>
+    void after_arrivals(Judge judge) {
+        asio::post(io_->outer, [self = shared_from_this(), judge] {
+            asio::post(self->io_->outer, [self, judge] {
+                asio::post(self->io_->strand, judge);
+            });
+        });
+    }
+
+    [[nodiscard]] Phase phase() const noexcept { return lifecycle_.phase(); }
+    [[nodiscard]] Link& link() noexcept { return *link_; }
+    [[nodiscard]] asio::steady_timer& deadline_timer() noexcept { return io_->deadline_timer; }
+    [[nodiscard]] const StreamExecutor& strand() const noexcept { return io_->strand; }
+    [[nodiscard]] const Target& target() const noexcept { return target_; }
+
+    ConnectionOptions options_;
+    std::shared_ptr<EventLog> log_;
+
+private:
+    struct Io {
+        explicit Io(const asio::any_io_executor& executor)
+            : outer(executor), strand(asio::make_strand(executor)), attempt_timer(strand), deadline_timer(strand) {}
+        asio::any_io_executor outer;
+        StreamExecutor strand;
+        asio::steady_timer attempt_timer;
+        asio::steady_timer deadline_timer;
+    };
+
+    void perform(Step step) {
+        switch (step) {
+        case Step::none: return;
+        case Step::resolve: return resolve();
+        case Step::connect: return connect();
+        case Step::secure: return link_->secure();
+        case Step::handshake: return shake_hands();
+        case Step::open: return open();
+        case Step::back_off: return back_off();
+        }
+    }
+
+    void resolve() {
+        limit_attempt();
+        if (target_.is_socket_path()) {
+            endpoints_.assign(1, asio::local::stream_protocol::endpoint(target_.path));
+            return perform(lifecycle_.resolved(1));
+        }
+        if (lookup_) { return; } // what came too late for the last attempt is in time for this
+        lookup_ = std::make_shared<Lookup>(io_->strand, [weak = weak_from_this()](std::vector<Endpoint> endpoints) {
+            if (const auto self = weak.lock()) { self->on_resolved(std::move(endpoints)); }
+        });
+        lookup_->start(target_.host, target_.port);
+    }
+
+    void on_resolved(std::vector<Endpoint> endpoints) {
+        lookup_.reset();
+        if (lifecycle_.phase() != Phase::resolving) { return; }
+        if (endpoints.empty()) { return lose(Error::no_such_host, "the name does not resolve"); }
+        endpoints_ = std::move(endpoints);
+        perform(lifecycle_.resolved(endpoints_.size()));
+    }
+
+    void connect() {
+        limit_attempt();
+        auto owner = std::shared_ptr<Link::Owner>(shared_from_this(), this);
+        link_ = std::make_shared<Link>(options_.transport(io_->strand, target_.host), limits_, std::move(owner));
+        link_->connect(endpoints_[lifecycle_.address()]);
+    }
+
+    void shake_hands() {
+        handshake_.emplace(options_);
+        link_->outgoing = handshake_->bytes();
+        link_->write();
+        link_->read();
+    }
+
+    void open() {
+        handshake_.reset();
+        io_->attempt_timer.cancel();
+        if (std::exchange(has_been_open_, true)) { reconnects_.fetch_add(1, std::memory_order_relaxed); }
+        is_ready_.store(true, std::memory_order_relaxed);
+        if (std::exchange(is_known_to_be_down_, false)) {
+            log_->transition(spdlog::level::warn, "luzia: the connection to " + target_.text() + " is back");
+        } else {
+            log_->transition(spdlog::level::info, "luzia: connected to " + target_.text());
+        }
+        on_link_ready();
+    }
+
+    void back_off() {
+        io_->attempt_timer.expires_after(lifecycle_.pause());
+        io_->attempt_timer.async_wait([self = shared_from_this()](error_code error) {
+            if (!error) { self->perform(self->lifecycle_.paused()); }
+        });
+    }
+
+    /// Gives the step that begins now, and those up to the end of the handshake, `connect_timeout`.
+    void limit_attempt() {
+        const std::uint64_t attempt = ++attempt_;
+        io_->attempt_timer.expires_after(options_.connect_timeout);
+        io_->attempt_timer.async_wait([self = shared_from_this(), attempt](error_code error) {
+            if (error) { return; }
+            self->after_arrivals([self, attempt] { self->on_attempt_timeout(attempt); });
+        });
+    }
+
+    void on_attempt_timeout(std::uint64_t attempt) {
+        if (attempt != attempt_) { return; }
+        switch (lifecycle_.phase()) {
+        case Phase::resolving: return lose(Error::not_connected, "the look-up of its name timed out");
+        case Phase::connecting: return lose(Error::not_connected, "connecting timed out");
+        case Phase::securing: return lose(Error::not_connected, "the TLS handshake timed out");
+        case Phase::handshaking: return lose(Error::not_connected, "it accepts connections and does not answer");
+        default: return;
+        }
+    }
+
+    void on_link_event(Link::Event event, error_code error, std::size_t bytes) override {
+        if (error) {
+            const bool was_ready = lifecycle_.phase() == Phase::ready;
+            return lose(was_ready ? make_error_code(Error::connection_lost) : error, error.message());
+        }
+        switch (event) {
+        case Link::Event::connected: return perform(lifecycle_.connected());
+        case Link::Event::secured: return perform(lifecycle_.secured());
+        case Link::Event::read: return on_read(bytes);
+        case Link::Event::written: return on_written(bytes);
+        }
+    }
+
+    void on_written(std::size_t bytes) {
+        const bool is_all = link_->wrote(bytes);
+        if (!is_all) { link_->write(); }
+        if (lifecycle_.phase() == Phase::ready) { on_progress(is_all); }
+    }
+
+    void on_read(std::size_t bytes) {
+        const auto link = link_; // a reply may cost us the link
+        error_code error = link->reader.feed(link->received(bytes));
+        while (Reply* const reply = error ? nullptr : link->reader.next(error)) {
+            if (!(handshake_ ? on_handshake_reply(*reply) : on_reply(*reply))) { break; }
+        }
+        if (lifecycle_.phase() == Phase::ready) { on_replies_end(); }
+        if (link != link_) { return; }
+        if (error) { return lose_for_protocol(error, error.message()); }
+        link->read();
+    }
+
+    [[nodiscard]] bool on_handshake_reply(const Reply& reply) {
+        switch (handshake_->next(reply)) {
+        case Handshake::Progress::waiting: return true;
+        case Handshake::Progress::done: perform(lifecycle_.shaken_hands(Clock::now())); return true;
+        case Handshake::Progress::refused: break;
+        }
+        const std::string problem = handshake_->problem();
+        log_->transition(spdlog::level::err, "luzia: " + target_.text() + ": " + problem);
+        lose(Error::handshake_refused, problem);
+        return false;
+    }
+
+    void drop_link() noexcept {
+        handshake_.reset();
+        if (link_) { std::exchange(link_, nullptr)->close(); }
+    }
+
+    void on_context_shutdown() noexcept override {
+        on_gone();
+        lifecycle_.close();
+        is_ready_.store(false, std::memory_order_relaxed);
+        drop_link();
+        if (lookup_) { std::exchange(lookup_, nullptr)->abandon(); }
+        io_.reset();
+        service_ = nullptr;
+    }
+
+    Target target_;
+    Lifecycle lifecycle_;
+    hiredis::ReaderLimits limits_;
+    std::optional<Io> io_;
+    ContextService* service_ = nullptr;
+    std::shared_ptr<Link> link_;
+    std::shared_ptr<Lookup> lookup_;
+    std::vector<Endpoint> endpoints_;
+    std::optional<Handshake> handshake_;
+    std::uint64_t attempt_ = 0;
+    bool has_been_open_ = false;
+    bool is_known_to_be_down_ = false;
+    std::minstd_rand random_{std::random_device{}()};
+    std::atomic<bool> is_ready_{false};
+    std::atomic<std::uint64_t> reconnects_{0};
+};
+
+} // namespace luzia::redis

@@ -1,0 +1,83 @@
+// redis/link.hpp: what belongs to one attempt at a connection: the stream, its buffers, its parser. A new attempt gets a new one.
+#pragma once
+
+#include <luzia/hiredis/reader.hpp>
+#include <luzia/redis/transport.hpp>
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace luzia::redis {
+
+/// Hands what its transport reports on to the connection, unless the connection has moved on to another link: then the report is stale.
+/// Kept alive by the callbacks under way, so that no buffer is freed beneath them.
+class Link final : public TransportListener, public std::enable_shared_from_this<Link> {
+public:
+    /// What a link tells its connection. Called on the strand.
+    class Owner {
+    public:
+        virtual void on_link_event(Event event, error_code error, std::size_t bytes) = 0;
+
+    protected:
+        ~Owner() = default;
+    };
+
+    Link(std::unique_ptr<Transport> transport, hiredis::ReaderLimits limits, std::shared_ptr<Owner> owner)
+        : reader(limits), transport_(std::move(transport)), owner_(std::move(owner)) {}
+
+    void connect(const Endpoint& endpoint) { transport_->connect(endpoint, callback(Event::connected)); }
+    void secure() { transport_->secure(callback(Event::secured)); }
+    void read() { transport_->read_some(asio::buffer(read_buffer_), callback(Event::read)); }
+    [[nodiscard]] std::string_view received(std::size_t bytes) const noexcept { return {read_buffer_.data(), bytes}; }
+    [[nodiscard]] bool has_unread() { return transport_->has_unread(); }
+
+    /// Writes what stands in `outgoing`, or the rest of it.
+    void write() {
+        is_writing_ = true;
+        transport_->write_some(asio::buffer(outgoing.data() + written_, outgoing.size() - written_), callback(Event::written));
+    }
+
+    /// Counts what was written; true once all of `outgoing` was, which is then empty.
+    [[nodiscard]] bool wrote(std::size_t bytes) {
+        written_ += bytes;
+        if (written_ < outgoing.size()) { return false; }
+        written_ = 0;
+        is_writing_ = false;
+        outgoing.clear();
+        if (outgoing.capacity() > largest_kept) { outgoing = std::string(); }
+        return true;
+    }
+
+    [[nodiscard]] bool is_writing() const noexcept { return is_writing_; }
+
+    /// Nothing is reported from here on.
+    void close() noexcept {
+        owner_.reset();
+        transport_->close();
+    }
+
+    hiredis::Reader reader;
+    std::string outgoing;
+
+private:
+    static constexpr std::size_t largest_kept = 1024UL * 1024;
+
+    TransportCallback callback(Event event) { return {shared_from_this(), event}; }
+
+    void on_transport(Event event, error_code error, std::size_t bytes) override {
+        // A copy: the connection may drop this link, and the link its owner, meanwhile.
+        if (const auto owner = owner_) { owner->on_link_event(event, error, bytes); }
+    }
+
+    std::unique_ptr<Transport> transport_;
+    std::shared_ptr<Owner> owner_;
+    std::size_t written_ = 0;
+    bool is_writing_ = false;
+    std::array<char, 16UL * 1024> read_buffer_; // hiredis is fed no more than this at a time: see Reader::feed
+};
+
+} // namespace luzia::redis

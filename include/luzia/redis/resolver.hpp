@@ -1,0 +1,88 @@
+// redis/resolver.hpp: names to addresses on a thread of its own, whose result may be abandoned.
+#pragma once
+
+#include <luzia/core/error.hpp>
+#include <luzia/redis/transport.hpp>
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+
+#include <netdb.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace luzia::redis {
+
+/// One look-up. Asio's own resolver runs all look-ups of a context on one thread, can't cancel one, and blocks the destruction of the
+/// context until getaddrinfo returns; a look-up here holds up nobody, and is forgotten when it comes too late.
+class Lookup : public std::enable_shared_from_this<Lookup> {
+public:
+    /// The addresses, none where the name is not known. On the strand, unless `abandon` came first.
+    using Callback = std::function<void(std::vector<Endpoint> endpoints)>;
+
+    Lookup(const StreamExecutor& executor, Callback callback) : executor_(executor), callback_(std::move(callback)) {}
+
+    void start(std::string host, std::uint16_t port) {
+        error_code error;
+        const auto address = asio::ip::make_address(host, error);
+        if (!error) { return finish({asio::ip::tcp::endpoint(address, port)}); }
+        try {
+            std::thread([self = shared_from_this(), host = std::move(host), port] { self->finish(look_up(host, port)); }).detach();
+        } catch (const std::system_error&) {
+            finish({}); // no thread to be had
+        }
+    }
+
+    /// Nobody wants the result any more; from here on the executor is not touched. Any thread.
+    void abandon() {
+        const std::scoped_lock lock(mutex_);
+        executor_.reset();
+        callback_ = nullptr;
+    }
+
+private:
+    [[nodiscard]] static std::vector<Endpoint> look_up(const std::string& host, std::uint16_t port) {
+        addrinfo hints{};
+        hints.ai_socktype = SOCK_STREAM;
+        hints.ai_flags = AI_NUMERICSERV;
+        addrinfo* found = nullptr;
+        std::vector<Endpoint> endpoints;
+        if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) { return endpoints; }
+        const std::unique_ptr<addrinfo, void (*)(addrinfo*)> owner(found, ::freeaddrinfo);
+        for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
+            endpoints.emplace_back(entry->ai_addr, static_cast<std::size_t>(entry->ai_addrlen), entry->ai_protocol);
+        }
+        return endpoints;
+    }
+
+    void finish(std::vector<Endpoint> endpoints) {
+        const std::scoped_lock lock(mutex_);
+        if (!executor_) { return; }
+        asio::post(*executor_, [self = shared_from_this(), endpoints = std::move(endpoints)]() mutable {
+            Callback callback;
+            {
+                const std::scoped_lock inner(self->mutex_);
+                callback = std::exchange(self->callback_, nullptr);
+                self->executor_.reset();
+            }
+            if (callback) { callback(std::move(endpoints)); }
+        });
+    }
+
+    std::mutex mutex_;
+    std::optional<StreamExecutor> executor_;
+    Callback callback_;
+};
+
+} // namespace luzia::redis

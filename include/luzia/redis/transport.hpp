@@ -1,0 +1,117 @@
+// redis/transport.hpp: a byte stream behind one small virtual interface, so that TLS is another object and not another type.
+#pragma once
+
+#include <luzia/core/error.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/basic_stream_socket.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace luzia::redis {
+
+namespace asio = boost::asio;
+
+using StreamExecutor = asio::strand<asio::any_io_executor>;
+using Endpoint = asio::generic::stream_protocol::endpoint;
+
+/// Who is told that a transport has done something. Owned through the callback, so that buffers outlive the operation.
+class TransportListener {
+public:
+    enum class Event { connected, secured, read, written };
+    virtual void on_transport(Event event, error_code error, std::size_t bytes) = 0;
+
+protected:
+    ~TransportListener() = default;
+};
+
+/// The completion handler of every transport operation: one concrete type, small enough that Asio keeps it without an allocation of ours.
+class TransportCallback {
+public:
+    TransportCallback(std::shared_ptr<TransportListener> listener, TransportListener::Event event) noexcept
+        : listener_(std::move(listener)), event_(event) {}
+
+    void operator()(error_code error, std::size_t bytes = 0) { listener_->on_transport(event_, error, bytes); }
+
+private:
+    std::shared_ptr<TransportListener> listener_;
+    TransportListener::Event event_;
+};
+
+/// A stream to one server. Used on one strand; at most one read and one write are under way.
+///
+/// Each callback runs on the strand, never inside the call that started it. After `close` those under way complete with an error.
+class Transport {
+public:
+    Transport() = default;
+    Transport(const Transport&) = delete;
+    Transport& operator=(const Transport&) = delete;
+    virtual ~Transport() = default;
+
+    virtual void connect(const Endpoint& endpoint, TransportCallback callback) = 0;
+    /// The TLS handshake; nothing to do where there is no TLS.
+    virtual void secure(TransportCallback callback) = 0;
+    virtual void read_some(asio::mutable_buffer buffer, TransportCallback callback) = 0;
+    virtual void write_some(asio::const_buffer buffer, TransportCallback callback) = 0;
+    /// True where bytes wait in the socket that no read has taken yet.
+    [[nodiscard]] virtual bool has_unread() = 0;
+    virtual void close() noexcept = 0;
+};
+
+/// Makes the transport of each connection attempt. `host` is the server's name, for its certificate.
+using TransportFactory = std::function<std::unique_ptr<Transport>(const StreamExecutor& executor, const std::string& host)>;
+
+/// TCP and Unix sockets.
+class PlainTransport final : public Transport {
+public:
+    explicit PlainTransport(const StreamExecutor& executor) : socket_(executor) {}
+
+    void connect(const Endpoint& endpoint, TransportCallback callback) override {
+        error_code error;
+        socket_.open(endpoint.protocol(), error);
+        if (error) { return fail(error, std::move(callback)); }
+        // A Unix socket refuses these; it needs none of them.
+        error_code ignored;
+        socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+        socket_.set_option(asio::socket_base::keep_alive(true), ignored);
+        socket_.async_connect(endpoint, std::move(callback));
+    }
+
+    void secure(TransportCallback callback) override { fail(error_code(), std::move(callback)); }
+
+    void read_some(asio::mutable_buffer buffer, TransportCallback callback) override {
+        socket_.async_read_some(buffer, std::move(callback));
+    }
+
+    void write_some(asio::const_buffer buffer, TransportCallback callback) override {
+        socket_.async_write_some(buffer, std::move(callback));
+    }
+
+    [[nodiscard]] bool has_unread() override {
+        error_code ignored;
+        return socket_.available(ignored) > 0;
+    }
+
+    void close() noexcept override {
+        error_code ignored;
+        socket_.close(ignored);
+    }
+
+private:
+    void fail(error_code error, TransportCallback callback) {
+        asio::post(socket_.get_executor(), [error, callback = std::move(callback)]() mutable { callback(error); });
+    }
+
+    asio::basic_stream_socket<asio::generic::stream_protocol, StreamExecutor> socket_;
+};
+
+} // namespace luzia::redis
