@@ -52,8 +52,7 @@ public:
 
     /// Any backend of your own, chosen at run time.
     template <CacheBackend B>
-        requires(!std::same_as<B, DefaultBackend>)
-    explicit DefaultBackend(B chosen) : chosen_(std::make_unique<Model<B>>(std::move(chosen))) {}
+    requires(!std::same_as<B, DefaultBackend>) explicit DefaultBackend(B chosen) : chosen_(std::make_unique<Model<B>>(std::move(chosen))) {}
 
     [[nodiscard]] executor_type get_executor() const { return chosen_->get_executor(); }
     void submit(const backend::Request& request, backend::Operation& operation) { chosen_->submit(request, operation); }

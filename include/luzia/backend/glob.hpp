@@ -83,7 +83,9 @@ private:
         position = after_star;
         at = ++star_text;
     }
-    while (position < pattern.size() && pattern[position] == '*') { ++position; }
+    while (position < pattern.size() && pattern[position] == '*') {
+        ++position;
+    }
     return position == pattern.size();
 }
 

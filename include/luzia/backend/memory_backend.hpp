@@ -90,7 +90,9 @@ private:
             }
             break;
         case Verb::erase:
-            for (const std::string_view key : request.keys) { answer.count += store.erase(key, now) ? 1U : 0U; }
+            for (const std::string_view key : request.keys) {
+                answer.count += store.erase(key, now) ? 1U : 0U;
+            }
             break;
         case Verb::touch: answer.count = store.touch(request.keys[0], request.ttl, now) ? 1 : 0; break;
         case Verb::contains: answer.outcome = store.time_to_live(request.keys[0], now) ? Outcome::hit : Outcome::miss; break;

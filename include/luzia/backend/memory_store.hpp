@@ -47,7 +47,9 @@ public:
         const std::size_t size = cost(key, value);
         if (size > limits_.bytes || limits_.entries == 0) { return false; }
         remove_expired(now);
-        while (index_.size() >= limits_.entries || bytes_ + size > limits_.bytes) { remove(std::prev(entries_.end())); }
+        while (index_.size() >= limits_.entries || bytes_ + size > limits_.bytes) {
+            remove(std::prev(entries_.end()));
+        }
         entries_.push_front({std::string(key), std::string(value), expiries_.end()});
         index_.emplace(entries_.front().key, entries_.begin());
         bytes_ += size;
@@ -125,12 +127,15 @@ private:
     void set_expiry(Entries::iterator entry, Ttl ttl, TimePoint now) {
         if (entry->expiry != expiries_.end()) { expiries_.erase(entry->expiry); }
         // What the clock can't count to is for ever.
-        const bool is_countable = !ttl.is_forever() && ttl.value() < std::chrono::duration_cast<std::chrono::milliseconds>(TimePoint::max() - now);
+        const bool is_countable =
+            !ttl.is_forever() && ttl.value() < std::chrono::duration_cast<std::chrono::milliseconds>(TimePoint::max() - now);
         entry->expiry = is_countable ? expiries_.emplace(now + ttl.value(), entry) : expiries_.end();
     }
 
     void remove_expired(TimePoint now) {
-        while (!expiries_.empty() && expiries_.begin()->first <= now) { remove(expiries_.begin()->second); }
+        while (!expiries_.empty() && expiries_.begin()->first <= now) {
+            remove(expiries_.begin()->second);
+        }
     }
 
     void remove(Entries::iterator entry) {

@@ -54,8 +54,9 @@ inline void validate(const BackendOptions& options) {
     auto url = parse_url(options.url);
     if (!url) { throw std::invalid_argument("luzia: url \"" + masked_url(options.url) + "\" " + std::move(url).error()); }
     if (url->scheme == "rediss" && !options.transport) {
-        throw std::invalid_argument("luzia: url \"" + masked_url(options.url) +
-                                    "\" asks for TLS: include <luzia/tls.hpp>, link luzia::tls, and set options.transport = luzia::tls_transport(...)");
+        throw std::invalid_argument(
+            "luzia: url \"" + masked_url(options.url) +
+            "\" asks for TLS: include <luzia/tls.hpp>, link luzia::tls, and set options.transport = luzia::tls_transport(...)");
     }
     if (url->scheme == "memory") { static_cast<void>(memory_limits(*url)); }
     return *url;

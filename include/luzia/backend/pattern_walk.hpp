@@ -92,7 +92,9 @@ private:
         const auto& keys = parts[1].elements();
         if (!keys.empty()) {
             std::vector<std::string_view> unlink{"UNLINK"};
-            for (const redis::Reply& key : keys) { unlink.emplace_back(key.text()); }
+            for (const redis::Reply& key : keys) {
+                unlink.emplace_back(key.text());
+            }
             submit(unlink, unlink_, nullptr);
         }
         cursor_ = parts[0].text();

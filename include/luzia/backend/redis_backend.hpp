@@ -35,14 +35,14 @@ public:
     RedisBackend(executor_type executor, const BackendOptions& options) : executor_(std::move(executor)) {
         backend::validate(options);
         const Url url = backend::checked_url(options);
-        redis::detail::require(url.scheme != "memory" && url.scheme != "disabled", "url names no Redis server (allowed: redis, rediss, unix)");
+        redis::detail::require(url.scheme != "memory" && url.scheme != "disabled",
+                               "url names no Redis server (allowed: redis, rediss, unix)");
         log_ = std::make_shared<EventLog>(options.logger);
         for (const auto& [name, value] : url.parameters) {
             log_->transition(spdlog::level::warn, "luzia: the parameter \"" + printable(name) + "\" of the URL is not known and not used");
         }
         for (std::size_t i = 0; i < options.connections; ++i) {
-            connections_.push_back(
-                redis::Connection::create(executor_, redis::Target(url), backend::with_credentials(options, url), log_));
+            connections_.push_back(redis::Connection::create(executor_, redis::Target(url), backend::with_credentials(options, url), log_));
         }
     }
 
@@ -70,7 +70,9 @@ public:
         case Verb::touch: return touch(request, operation);
         case Verb::set: return request.ttl.is_removal() ? remove_instead(request, operation) : set(request, operation);
         case Verb::erase:
-            if (request.keys.size() == 1) { return submit_single(request, operation, std::array{std::string_view("UNLINK"), request.keys[0]}); }
+            if (request.keys.size() == 1) {
+                return submit_single(request, operation, std::array{std::string_view("UNLINK"), request.keys[0]});
+            }
             return spread_chunks(request, operation, "UNLINK");
         case Verb::get_many: return spread_chunks(request, operation, "MGET");
         case Verb::remove_matching:
@@ -83,7 +85,9 @@ public:
     void cancel(backend::Operation& operation) { operation.state<Cancel>()(operation); }
 
     void close() {
-        for (const auto& connection : connections_) { connection->close(); }
+        for (const auto& connection : connections_) {
+            connection->close();
+        }
     }
 
     [[nodiscard]] backend::Status status() const noexcept {
@@ -117,7 +121,8 @@ private:
     void submit_single(const backend::Request& request, backend::Operation& operation, std::span<const std::string_view> arguments) {
         redis::Connection& connection = *connections_[request.keys.empty() ? 0 : place(request.keys[0])];
         operation
-            .emplace_state<Single>([](backend::Operation& started) { started.state<Single>().call.cancel(); }, request.verb, operation, connection)
+            .emplace_state<Single>([](backend::Operation& started) { started.state<Single>().call.cancel(); }, request.verb, operation,
+                                   connection)
             .call.submit(arguments);
     }
 
@@ -161,7 +166,9 @@ private:
     void spread_chunks(const backend::Request& request, backend::Operation& operation, std::string_view command,
                        backend::detail::Counting counting = backend::detail::Counting::replies) {
         std::vector<std::vector<std::size_t>> groups(connections_.size());
-        for (std::size_t i = 0; i < request.keys.size(); ++i) { groups[place(request.keys[i])].push_back(i); }
+        for (std::size_t i = 0; i < request.keys.size(); ++i) {
+            groups[place(request.keys[i])].push_back(i);
+        }
         spread(
             request, operation,
             [&](backend::detail::SpreadCall& call) {
@@ -171,7 +178,9 @@ private:
                     for (std::size_t first = 0; first < indices.size(); first += chunk) {
                         const auto some = indices.subspan(first, std::min(chunk, indices.size() - first));
                         std::vector<std::string_view> arguments{command};
-                        for (const std::size_t index : some) { arguments.push_back(request.keys[index]); }
+                        for (const std::size_t index : some) {
+                            arguments.push_back(request.keys[index]);
+                        }
                         call.submit(*connections_[group], arguments, {some.begin(), some.end()});
                     }
                 }
@@ -182,9 +191,8 @@ private:
     template <class Fill>
     void spread(const backend::Request& request, backend::Operation& operation, Fill fill,
                 backend::detail::Counting counting = backend::detail::Counting::replies) {
-        operation.emplace_state<Cancel>([](backend::Operation& started) {
-            static_cast<backend::detail::SpreadCall*>(started.attachment.get())->cancel();
-        });
+        operation.emplace_state<Cancel>(
+            [](backend::Operation& started) { static_cast<backend::detail::SpreadCall*>(started.attachment.get())->cancel(); });
         const auto call = std::make_shared<backend::detail::SpreadCall>(request.verb, operation, counting);
         fill(*call);
         call->seal(operation);

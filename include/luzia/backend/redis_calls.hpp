@@ -40,14 +40,10 @@ using Arguments = std::span<const std::string_view>;
         answer.outcome = Outcome::hit;
         answer.value = std::move(reply).text();
         return reply.kind() == Reply::Kind::string;
-    case Verb::set:
-        answer.count = 1;
-        return reply.is_status("OK");
+    case Verb::set: answer.count = 1; return reply.is_status("OK");
     case Verb::erase:
     case Verb::remove_matching:
-    case Verb::touch:
-        answer.count = static_cast<std::size_t>(reply.integer());
-        return is_count;
+    case Verb::touch: answer.count = static_cast<std::size_t>(reply.integer()); return is_count;
     case Verb::contains: answer.outcome = reply.integer() != 0 ? Outcome::hit : Outcome::miss; return is_count;
     case Verb::time_to_live:
         // -2: no such key; -1: no ttl.
@@ -123,7 +119,9 @@ public:
     }
 
     void cancel() {
-        for (Part& part : parts_) { part.connection->cancel(part.ticket); }
+        for (Part& part : parts_) {
+            part.connection->cancel(part.ticket);
+        }
     }
 
 private:
@@ -131,7 +129,9 @@ private:
         Part(SpreadCall& whole, Connection& on, std::vector<std::size_t> about) noexcept
             : call(&whole), connection(&on), indices(std::move(about)) {}
 
-        [[nodiscard]] Verdict on_reply(Reply& reply) noexcept override { return call->on_part(*this, reply) ? Verdict::fits : Verdict::nonsense; }
+        [[nodiscard]] Verdict on_reply(Reply& reply) noexcept override {
+            return call->on_part(*this, reply) ? Verdict::fits : Verdict::nonsense;
+        }
         void on_failure(error_code reason) noexcept override { call->on_part_failure(reason); }
         void on_abandon() noexcept override { call->on_part_abandon(); }
 
@@ -209,8 +209,8 @@ private:
     Operation* operation_;
     std::mutex mutex_;
     Answer answer_;
-    std::deque<Part> parts_; // never moved: connections hold their addresses
-    std::size_t pending_ = 1;  // one for the making of the commands
+    std::deque<Part> parts_;  // never moved: connections hold their addresses
+    std::size_t pending_ = 1; // one for the making of the commands
     bool is_abandoned_ = false;
     std::shared_ptr<SpreadCall> self_;
 };

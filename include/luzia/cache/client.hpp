@@ -91,12 +91,12 @@ public:
     /// @param options  by default from REDIS_URL and CACHE_TTL
     /// @throws std::invalid_argument  for options that make no sense, naming the member; never for what the environment says
     template <cache::ExecutorLike Executor>
-        requires std::constructible_from<Backend, executor_type, const CacheOptions&>
+    requires std::constructible_from<Backend, executor_type, const CacheOptions&>
     explicit CacheClient(const Executor& executor, CacheOptions options = CacheOptions::from_environment(), Codec codec = Codec())
         : CacheClient(Usable(), executor, detail::usable(std::move(options)), std::move(codec)) {}
 
     template <cache::ExecutionContext Context>
-        requires std::constructible_from<Backend, executor_type, const CacheOptions&>
+    requires std::constructible_from<Backend, executor_type, const CacheOptions&>
     explicit CacheClient(Context& context, CacheOptions options = CacheOptions::from_environment(), Codec codec = Codec())
         : CacheClient(context.get_executor(), std::move(options), std::move(codec)) {}
 
@@ -280,7 +280,9 @@ private:
     template <class Keys>
     [[nodiscard]] std::vector<std::string> full_keys(const Keys& keys) const {
         std::vector<std::string> full;
-        for (const auto& key : keys) { full.push_back(state_->full_key(key)); }
+        for (const auto& key : keys) {
+            full.push_back(state_->full_key(key));
+        }
         return full;
     }
 

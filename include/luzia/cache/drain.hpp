@@ -29,7 +29,8 @@ public:
     using Handler = asio::any_completion_handler<void(bool)>;
 
     DrainWaiter(const asio::any_io_executor& executor, Handler handler)
-        : timer_(asio::make_strand(executor)), handler_(std::move(handler)),
+        : timer_(asio::make_strand(executor)),
+          handler_(std::move(handler)),
           work_(asio::prefer(asio::get_associated_executor(handler_, executor), asio::execution::outstanding_work.tracked)) {}
 
     void start(std::chrono::milliseconds timeout) {
@@ -109,7 +110,9 @@ private:
                 }
                 if (pending_[1 - current_.load()].load() != 0) { break; }
                 is_draining_.store(false);
-                for (auto& waiter : waiting_) { done.push_back(std::move(waiter)); }
+                for (auto& waiter : waiting_) {
+                    done.push_back(std::move(waiter));
+                }
                 waiting_.clear();
             }
         }

@@ -30,7 +30,8 @@ template <class State, class Call, class Handler>
 class Pending final : public backend::Operation {
     using Executor = asio::associated_executor_t<Handler, asio::any_io_executor>;
     using TrackedExecutor = std::decay_t<decltype(asio::prefer(std::declval<Executor>(), asio::execution::outstanding_work.tracked))>;
-    using Allocator = typename std::allocator_traits<asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::template rebind_alloc<Pending>;
+    using Allocator = typename std::allocator_traits<
+        asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::template rebind_alloc<Pending>;
 
 public:
     static void start(std::shared_ptr<State> state, Call call, Handler handler) {
@@ -56,7 +57,9 @@ public:
 
 private:
     Pending(std::shared_ptr<State> state, Call call, Handler handler)
-        : state_(std::move(state)), call_(std::move(call)), handler_(std::move(handler)),
+        : state_(std::move(state)),
+          call_(std::move(call)),
+          handler_(std::move(handler)),
           work_(asio::prefer(asio::get_associated_executor(handler_, state_->executor), asio::execution::outstanding_work.tracked)),
           half_(state_->drains.enter()) {}
 

@@ -38,15 +38,15 @@ struct Lookup {
 /// What a client has done so far, counted per key, and how it is.
 struct CacheStats {
     std::uint64_t hits = 0;
-    std::uint64_t misses = 0;      ///< reads without a value, failed and undecodable ones included
+    std::uint64_t misses = 0; ///< reads without a value, failed and undecodable ones included
     std::uint64_t stored = 0;
-    std::uint64_t erased = 0;      ///< by erase, erase_many, invalidate_pattern
-    std::uint64_t failures = 0;    ///< unavailable, timed out or refused
-    std::uint64_t timeouts = 0;    ///< those of the failures that timed out
+    std::uint64_t erased = 0;   ///< by erase, erase_many, invalidate_pattern
+    std::uint64_t failures = 0; ///< unavailable, timed out or refused
+    std::uint64_t timeouts = 0; ///< those of the failures that timed out
     std::uint64_t undecodable = 0;
-    std::uint64_t shed = 0;        ///< turned away because too much was pending
+    std::uint64_t shed = 0; ///< turned away because too much was pending
     std::uint64_t reconnects = 0;
-    bool ready = false;            ///< every connection is there
+    bool ready = false; ///< every connection is there
 };
 
 } // namespace luzia

@@ -20,7 +20,10 @@ namespace luzia::cache {
 class StateBase {
 public:
     explicit StateBase(const CacheOptions& options)
-        : log(options.logger), default_ttl(options.default_ttl), max_value_bytes(options.max_value_bytes), prefix_(options.key_prefix),
+        : log(options.logger),
+          default_ttl(options.default_ttl),
+          max_value_bytes(options.max_value_bytes),
+          prefix_(options.key_prefix),
           escaped_prefix_(backend::glob_escaped(options.key_prefix)) {}
 
     [[nodiscard]] std::string full_key(std::string_view key) const {

@@ -18,7 +18,7 @@ struct DefaultValue {
     using type = nlohmann::json;
 };
 template <class Codec>
-    requires requires { typename Codec::default_value; }
+requires requires { typename Codec::default_value; }
 struct DefaultValue<Codec> {
     using type = typename Codec::default_value;
 };

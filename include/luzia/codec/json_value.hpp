@@ -14,7 +14,7 @@ namespace luzia::codec {
 
 /// A number of the kind and in the range of `T`. nlohmann_json alone makes an int of 1.9, of `true` and of 5e9.
 template <class T>
-    requires std::is_arithmetic_v<T>
+requires std::is_arithmetic_v<T>
 [[nodiscard]] std::optional<T> number_of(const nlohmann::json& json) {
     if constexpr (std::same_as<T, bool>) {
         return json.is_boolean() ? std::optional<T>(json.get<bool>()) : std::nullopt;
@@ -28,7 +28,8 @@ template <class T>
         const auto value = json.get<std::int64_t>();
         // Not unsigned, so negative where it came from a parser; one made by hand may be anything.
         if (value >= 0) {
-            return static_cast<std::uint64_t>(value) <= static_cast<std::uint64_t>(Limits::max()) ? std::optional<T>(static_cast<T>(value)) : std::nullopt;
+            return static_cast<std::uint64_t>(value) <= static_cast<std::uint64_t>(Limits::max()) ? std::optional<T>(static_cast<T>(value))
+                                                                                                  : std::nullopt;
         }
         if constexpr (std::is_unsigned_v<T>) {
             return std::nullopt;

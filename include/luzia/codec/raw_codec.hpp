@@ -20,8 +20,8 @@ namespace codec {
 /// `std::vector<std::byte>`, `std::array<unsigned char, N>`, `std::span<const char>` and their like.
 template <class T>
 concept ByteRange = std::ranges::contiguous_range<const T> && std::ranges::sized_range<const T> &&
-                    (std::same_as<std::ranges::range_value_t<const T>, std::byte> || std::same_as<std::ranges::range_value_t<const T>, char> ||
-                     std::same_as<std::ranges::range_value_t<const T>, unsigned char>);
+    (std::same_as<std::ranges::range_value_t<const T>, std::byte> || std::same_as<std::ranges::range_value_t<const T>, char> ||
+     std::same_as<std::ranges::range_value_t<const T>, unsigned char>);
 
 } // namespace codec
 
@@ -30,7 +30,7 @@ struct RawCodec {
     using default_value = std::string;
 
     template <class T>
-        requires std::convertible_to<const T&, std::string_view> || codec::ByteRange<T>
+    requires std::convertible_to<const T&, std::string_view> || codec::ByteRange<T>
     [[nodiscard]] std::string encode(const T& value) const {
         if constexpr (std::convertible_to<const T&, std::string_view>) {
             return std::string(std::string_view(value));
@@ -40,8 +40,8 @@ struct RawCodec {
     }
 
     template <class T>
-        requires std::same_as<T, std::string> || (codec::ByteRange<T> && std::constructible_from<T, std::size_t>)
-    [[nodiscard]] std::optional<T> decode(std::string&& bytes) const {
+    requires std::same_as<T, std::string> ||(codec::ByteRange<T>&& std::constructible_from<T, std::size_t>)
+        [[nodiscard]] std::optional<T> decode(std::string&& bytes) const {
         if constexpr (std::same_as<T, std::string>) {
             return std::move(bytes);
         } else {

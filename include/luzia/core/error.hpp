@@ -14,23 +14,23 @@ using error_code = boost::system::error_code;
 
 /// What went wrong on this side of the wire.
 enum class Error {
-    not_connected = 1,   ///< no connection, and none is awaited
-    connection_lost,     ///< the connection broke with the operation pending
-    timed_out,           ///< the deadline passed; the server may still have done it
-    silent,              ///< a reply was due and no byte came for `command_timeout`
-    cancelled,           ///< through a cancellation slot
-    closed,              ///< the client was closed or destroyed
-    overloaded,          ///< more than `max_pending_bytes` wait already
-    protocol,            ///< the peer does not speak Redis, or an unasked reply came
-    reply_too_large,     ///< a reply beyond `max_value_bytes`, or too long or deep a one
-    handshake_refused,   ///< AUTH, SELECT or PING was answered with an error
-    disabled,            ///< the client was told not to use a server at all
-    no_such_host,        ///< the name does not resolve
-    invalid_key,         ///< empty, or over 512 MiB
-    value_too_large,     ///< over `max_value_bytes`
-    unencodable,         ///< the codec could not make bytes of the value
-    undecodable,         ///< the bytes stored are no such value
-    unsupported          ///< the backend can't do this
+    not_connected = 1, ///< no connection, and none is awaited
+    connection_lost,   ///< the connection broke with the operation pending
+    timed_out,         ///< the deadline passed; the server may still have done it
+    silent,            ///< a reply was due and no byte came for `command_timeout`
+    cancelled,         ///< through a cancellation slot
+    closed,            ///< the client was closed or destroyed
+    overloaded,        ///< more than `max_pending_bytes` wait already
+    protocol,          ///< the peer does not speak Redis, or an unasked reply came
+    reply_too_large,   ///< a reply beyond `max_value_bytes`, or too long or deep a one
+    handshake_refused, ///< AUTH, SELECT or PING was answered with an error
+    disabled,          ///< the client was told not to use a server at all
+    no_such_host,      ///< the name does not resolve
+    invalid_key,       ///< empty, or over 512 MiB
+    value_too_large,   ///< over `max_value_bytes`
+    unencodable,       ///< the codec could not make bytes of the value
+    undecodable,       ///< the bytes stored are no such value
+    unsupported        ///< the backend can't do this
 };
 
 /// The first word of an error reply, as far as it is known.
@@ -93,15 +93,24 @@ struct ServerErrorName {
 };
 
 inline constexpr ServerErrorName server_error_names[] = {
-    {"WRONGTYPE", ServerError::wrongtype},     {"LOADING", ServerError::loading},
-    {"BUSY", ServerError::busy},               {"OOM", ServerError::oom},
-    {"MISCONF", ServerError::misconf},         {"READONLY", ServerError::readonly},
-    {"MASTERDOWN", ServerError::masterdown},   {"NOAUTH", ServerError::noauth},
-    {"NOPERM", ServerError::noperm},           {"WRONGPASS", ServerError::wrongpass},
-    {"NOSCRIPT", ServerError::noscript},       {"MOVED", ServerError::moved},
-    {"ASK", ServerError::ask},                 {"CLUSTERDOWN", ServerError::clusterdown},
-    {"CROSSSLOT", ServerError::crossslot},     {"TRYAGAIN", ServerError::tryagain},
-    {"NOREPLICAS", ServerError::noreplicas},   {"EXECABORT", ServerError::execabort},
+    {"WRONGTYPE", ServerError::wrongtype},
+    {"LOADING", ServerError::loading},
+    {"BUSY", ServerError::busy},
+    {"OOM", ServerError::oom},
+    {"MISCONF", ServerError::misconf},
+    {"READONLY", ServerError::readonly},
+    {"MASTERDOWN", ServerError::masterdown},
+    {"NOAUTH", ServerError::noauth},
+    {"NOPERM", ServerError::noperm},
+    {"WRONGPASS", ServerError::wrongpass},
+    {"NOSCRIPT", ServerError::noscript},
+    {"MOVED", ServerError::moved},
+    {"ASK", ServerError::ask},
+    {"CLUSTERDOWN", ServerError::clusterdown},
+    {"CROSSSLOT", ServerError::crossslot},
+    {"TRYAGAIN", ServerError::tryagain},
+    {"NOREPLICAS", ServerError::noreplicas},
+    {"EXECABORT", ServerError::execabort},
     {"BUSYGROUP", ServerError::busygroup},
 };
 
@@ -129,13 +138,9 @@ public:
     return category;
 }
 
-[[nodiscard]] inline error_code make_error_code(Error error) noexcept {
-    return {static_cast<int>(error), error_category()};
-}
+[[nodiscard]] inline error_code make_error_code(Error error) noexcept { return {static_cast<int>(error), error_category()}; }
 
-[[nodiscard]] inline error_code make_error_code(ServerError error) noexcept {
-    return {static_cast<int>(error), server_error_category()};
-}
+[[nodiscard]] inline error_code make_error_code(ServerError error) noexcept { return {static_cast<int>(error), server_error_category()}; }
 
 /// The kind of an error reply, from its first word: `WRONGTYPE Operation against ...`.
 [[nodiscard]] inline ServerError server_error(std::string_view text) noexcept {

@@ -78,8 +78,7 @@ public:
     using Clock = EventFolder::Clock;
 
     /// `logger` null: spdlog's default one at this moment; where that is null too, nothing is written.
-    explicit EventLog(std::shared_ptr<spdlog::logger> logger)
-        : logger_(logger ? std::move(logger) : spdlog::default_logger()) {}
+    explicit EventLog(std::shared_ptr<spdlog::logger> logger) : logger_(logger ? std::move(logger) : spdlog::default_logger()) {}
 
     EventLog(const EventLog&) = delete;
     EventLog& operator=(const EventLog&) = delete;

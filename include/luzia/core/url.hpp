@@ -84,9 +84,7 @@ public:
         if (const std::size_t hash = rest.rfind('#'); hash != std::string_view::npos && hash > rest.rfind('@') + 1) {
             return fail("has a fragment (write # as %23)");
         }
-        if (!is_known_scheme()) {
-            return fail("has an unknown scheme (allowed: redis, rediss, unix, memory, disabled)");
-        }
+        if (!is_known_scheme()) { return fail("has an unknown scheme (allowed: redis, rediss, unix, memory, disabled)"); }
         // The userinfo ends at the last @, so that a password may hold one. The path of a Unix socket may hold one as well.
         const bool is_socket_path = url.scheme == "unix" && !rest.empty() && rest.front() == '/';
         if (const std::size_t at = rest.rfind('@'); at != std::string_view::npos && !is_socket_path) {

@@ -19,7 +19,9 @@ struct Backoff {
 /// (`random` in [0, 1)), so that the clients of a server that comes back don't all return at once. Never below `min`.
 [[nodiscard]] inline std::chrono::milliseconds next_backoff(const Backoff& backoff, unsigned failures, double random) noexcept {
     auto full = backoff.min;
-    for (unsigned i = 1; i < failures && full < backoff.max; ++i) { full *= 2; }
+    for (unsigned i = 1; i < failures && full < backoff.max; ++i) {
+        full *= 2;
+    }
     full = std::min(full, backoff.max);
     const auto jittered = std::chrono::duration<double, std::milli>(full) * (1.0 - random / 2);
     return std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(jittered), backoff.min, std::max(backoff.min, backoff.max));

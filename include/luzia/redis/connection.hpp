@@ -36,8 +36,8 @@ namespace luzia::redis {
 /// Held by its owner and by what is under way; `close` ends it from any thread.
 class Connection final : public Dialer {
 public:
-    [[nodiscard]] static std::shared_ptr<Connection> create(const asio::any_io_executor& executor, Target target,
-                                                            ConnectionOptions options, std::shared_ptr<EventLog> log) {
+    [[nodiscard]] static std::shared_ptr<Connection> create(const asio::any_io_executor& executor, Target target, ConnectionOptions options,
+                                                            std::shared_ptr<EventLog> log) {
         std::shared_ptr<Connection> connection(new Connection(executor, std::move(target), std::move(options), std::move(log)));
         connection->join_context();
         return connection;
@@ -195,7 +195,9 @@ private:
     }
 
     void fail_all(error_code reason) {
-        for (ReplyHandler* const handler : take_all()) { handler->on_failure(reason); }
+        for (ReplyHandler* const handler : take_all()) {
+            handler->on_failure(reason);
+        }
     }
 
     [[nodiscard]] std::vector<ReplyHandler*> take_all() {
@@ -215,7 +217,9 @@ private:
             const std::scoped_lock lock(mutex_);
             admission_ = Admission::closed;
         }
-        for (ReplyHandler* const handler : take_all()) { handler->on_abandon(); }
+        for (ReplyHandler* const handler : take_all()) {
+            handler->on_abandon();
+        }
     }
 
     // Deadlines.
@@ -230,7 +234,9 @@ private:
             const std::scoped_lock lock(mutex_);
             also(outbox_.next_deadline());
         }
-        if (phase() == Phase::ready) { also(quiet_since_ + (in_flight_.empty() ? options_.health_check_interval : options_.command_timeout)); }
+        if (phase() == Phase::ready) {
+            also(quiet_since_ + (in_flight_.empty() ? options_.health_check_interval : options_.command_timeout));
+        }
         also(log_->next_flush());
         if (due) { arm(*due); }
     }

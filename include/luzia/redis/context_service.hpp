@@ -49,7 +49,9 @@ private:
             }
             members_.clear();
         }
-        for (const auto& member : alive) { member->on_context_shutdown(); }
+        for (const auto& member : alive) {
+            member->on_context_shutdown();
+        }
     }
 
     std::mutex mutex_;

@@ -117,9 +117,7 @@ protected:
     template <class Judge>
     void after_arrivals(Judge judge) {
         asio::post(io_->outer, [self = shared_from_this(), judge] {
-            asio::post(self->io_->outer, [self, judge] {
-                asio::post(self->io_->strand, judge);
-            });
+            asio::post(self->io_->outer, [self, judge] { asio::post(self->io_->strand, judge); });
         });
     }
 

@@ -110,10 +110,13 @@ public:
     /// they are never sent.
     std::size_t move_to(std::string& buffer, InFlight& in_flight) {
         std::size_t dropped = 0;
-        const bool is_all_wanted = std::all_of(commands_.begin(), commands_.end(), [](const PendingCommand& command) { return is_wanted(command); });
+        const bool is_all_wanted =
+            std::all_of(commands_.begin(), commands_.end(), [](const PendingCommand& command) { return is_wanted(command); });
         if (is_all_wanted) {
             buffer.swap(bytes_);
-            for (const PendingCommand& command : commands_) { in_flight.push(command); }
+            for (const PendingCommand& command : commands_) {
+                in_flight.push(command);
+            }
         } else {
             std::size_t offset = 0;
             for (const PendingCommand& command : commands_) {
