@@ -92,11 +92,13 @@ public:
 
     [[nodiscard]] backend::Status status() const noexcept {
         backend::Status status;
-        status.is_ready = !connections_.empty();
+        bool is_one_down = false;
         for (const auto& connection : connections_) {
-            status.is_ready = status.is_ready && connection->is_ready();
+            status.is_ready = status.is_ready || connection->is_ready();
+            is_one_down = is_one_down || (!connection->is_ready() && !connection->is_unused());
             status.reconnects += connection->reconnects();
         }
+        status.is_ready = status.is_ready && !is_one_down;
         return status;
     }
 

@@ -36,12 +36,7 @@ template <class Codec, class T>
     Encoded encoded;
     try {
         encoded.bytes = codec.encode(value);
-    } catch (const std::exception& problem) {
-        encoded.error = Error::unencodable;
-        // Its text may quote the value.
-        encoded.what = "the value can't be encoded (" + std::string(typeid(problem).name()) + ")";
-        return encoded;
-    } catch (...) {
+    } catch (...) { // whose text may quote the value
         encoded.error = Error::unencodable;
         encoded.what = "the value can't be encoded";
         return encoded;

@@ -46,7 +46,7 @@ struct CacheStats {
     std::uint64_t undecodable = 0;
     std::uint64_t shed = 0; ///< turned away because too much was pending
     std::uint64_t reconnects = 0;
-    bool ready = false; ///< every connection is there
+    bool ready = false; ///< connected, as far as connections have been needed
 };
 
 } // namespace luzia

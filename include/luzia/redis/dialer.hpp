@@ -41,6 +41,8 @@ public:
     Dialer& operator=(const Dialer&) = delete;
 
     [[nodiscard]] bool is_ready() const noexcept { return is_ready_.load(std::memory_order_relaxed); }
+    /// Nobody has asked for anything yet, so that there is no link to have.
+    [[nodiscard]] bool is_unused() const noexcept { return is_unused_.load(std::memory_order_relaxed); }
     /// How often a link was made again.
     [[nodiscard]] std::uint64_t reconnects() const noexcept { return reconnects_.load(std::memory_order_relaxed); }
 
@@ -81,7 +83,10 @@ protected:
 
     // The vocabulary of what derives from it.
 
-    void dial() { perform(lifecycle_.wanted()); }
+    void dial() {
+        is_unused_.store(false, std::memory_order_relaxed);
+        perform(lifecycle_.wanted());
+    }
 
     void hang_up() noexcept {
         lifecycle_.close();
@@ -300,6 +305,7 @@ private:
     bool is_known_to_be_down_ = false;
     std::minstd_rand random_{std::random_device{}()};
     std::atomic<bool> is_ready_{false};
+    std::atomic<bool> is_unused_{true};
     std::atomic<std::uint64_t> reconnects_{0};
 };
 

@@ -1,0 +1,6 @@
+include(CMakeFindDependencyMacro)
+macro(luzia_find)
+    find_dependency(${ARGN})
+endmacro()
+include("${CMAKE_CURRENT_LIST_DIR}/dependencies.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/luziaTargets.cmake")
