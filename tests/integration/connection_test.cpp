@@ -1,0 +1,551 @@
+// The connection against scripts and clocks: order, splitting, deadlines, cancellation, limits, life and death.
+#include "../support/fake_server.hpp"
+#include "../support/redis_server.hpp"
+#include "../support/run.hpp"
+
+#include <luzia/backend/redis_backend.hpp>
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace luzia_test {
+namespace {
+
+using luzia::Effect;
+using luzia::Outcome;
+using Client = luzia::CacheClient<luzia::RedisBackend, luzia::RawCodec>;
+using Found = luzia::Lookup<std::string>;
+
+luzia::CacheOptions options_for(const std::string& url, std::chrono::milliseconds command_timeout = 20s) {
+    luzia::CacheOptions options;
+    options.url = url;
+    options.command_timeout = command_timeout;
+    return options;
+}
+
+TEST(Connection, RepliesMatchCommandsHoweverTheBytesAreSplit) {
+    FakeServer server;
+    server.expect({"PING"}).dribble("+PONG\r\n");
+    server.expect({"GET", "a"}).expect({"GET", "b"}).expect({"GET", "c"});
+    server.dribble("$3\r\none\r\n$-1\r\n$0\r\n\r\n");
+    server.expect({"EXISTS", "d"}).reply(":").reply("1\r").reply("\n").expect_close();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+        std::vector<std::string> got;
+        const auto note = [&](std::optional<std::string> value) { got.push_back(value.value_or("(none)")); };
+        cache.get("a", note);
+        cache.get("b", note);
+        cache.get("c", note);
+        const bool all = co_await eventually([&] { return got.size() == 3; });
+        EXPECT_TRUE(all);
+        EXPECT_EQ(got, (std::vector<std::string>{"one", "(none)", ""}));
+        const bool is_there = co_await cache.contains("d");
+        EXPECT_TRUE(is_there);
+    });
+}
+
+TEST(Connection, TheHandshakeGoesAheadOfEverything) {
+    FakeServer server;
+    server.expect({"AUTH", "user", "secret"}).expect({"SELECT", "3"}).expect({"CLIENT", "SETNAME", "me"});
+    server.reply("+OK\r\n+OK\r\n+OK\r\n").expect({"GET", "a"}).reply("$1\r\n1\r\n").expect_close();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        auto options = options_for("redis://user:secret@" + server.url().substr(8) + "/3");
+        options.client_name = "me";
+        Client cache{co_await asio::this_coro::executor, options};
+        const auto found = co_await cache.get("a");
+        EXPECT_EQ(found, "1");
+    });
+}
+
+TEST(Connection, AnUnaskedReplyCostsTheConnectionAndNobodyGetsIt) {
+    for (const std::string unasked : {"$5\r\nwrong\r\n", "-ERR max number of clients reached\r\n", "garbage\r\n", "*2\r\n$1\r\na\r\n:1\r\n"}) {
+        FakeServer server;
+        server.expect({"PING"}).reply("+PONG\r\n").expect({"GET", "a"}).reply("$1\r\n1\r\n" + unasked).expect_close();
+        server.next_connection().expect({"PING"}).reply("+PONG\r\n").expect({"GET", "b"}).reply("$1\r\n2\r\n").expect_close();
+        server.start();
+        LogLines log;
+        run([&]() -> asio::awaitable<void> {
+            auto options = options_for(server.url());
+            options.logger = log.logger();
+            Client cache{co_await asio::this_coro::executor, options};
+            const auto first = co_await cache.get("a");
+            EXPECT_EQ(first, "1");
+            const bool is_again = co_await eventually([&] { return cache.stats().reconnects == 1; });
+            EXPECT_TRUE(is_again);
+            const auto second = co_await cache.get("b");
+            EXPECT_EQ(second, "2");
+        });
+        EXPECT_EQ(log.count("error luzia"), 1U) << log.all();
+    }
+}
+
+TEST(Connection, AReplyThatTheCommandCannotHaveCostsTheConnection) {
+    FakeServer server;
+    server.expect({"PING"}).reply("+PONG\r\n").expect({"GET", "a"}).expect({"GET", "b"}).reply(":7\r\n$1\r\n2\r\n").expect_close();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+        std::vector<Found> got;
+        cache.lookup("a", [&](Found found) { got.push_back(found); });
+        cache.lookup("b", [&](Found found) { got.push_back(found); });
+        const bool all = co_await eventually([&] { return got.size() == 2; });
+        EXPECT_TRUE(all);
+        EXPECT_EQ(got[0].outcome, Outcome::unavailable);
+        EXPECT_EQ(got[0].error, luzia::make_error_code(luzia::Error::protocol));
+        EXPECT_EQ(got[1].outcome, Outcome::unavailable);
+    });
+}
+
+TEST(Connection, LostInsideAReplyEverythingPendingIsAMissOnce) {
+    for (const std::string begun : {"", "$", "$5\r\nab", "$5\r\nabcde", "*", "+P"}) {
+        FakeServer server;
+        server.expect({"PING"}).reply("+PONG\r\n").expect({"GET", "a"}).expect({"GET", "b"}).reply("$1\r\n1\r\n" + begun).reset();
+        server.start();
+        run([&]() -> asio::awaitable<void> {
+            Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+            std::vector<Outcome> got;
+            cache.lookup("a", [&](Found found) { got.push_back(found.outcome); });
+            cache.lookup("b", [&](Found found) { got.push_back(found.outcome); });
+            const bool all = co_await eventually([&] { return got.size() == 2; });
+            EXPECT_TRUE(all);
+            const bool is_gone = co_await eventually([&] { return !cache.stats().ready; });
+            EXPECT_TRUE(is_gone);
+            EXPECT_EQ(got.size(), 2U);
+            EXPECT_EQ(got[1], Outcome::unavailable);
+        });
+    }
+}
+
+TEST(Connection, HungUpOnAtEachStepOfTheHandshakeOperationsAreMisses) {
+    for (const int step : {0, 1, 2}) {
+        FakeServer server;
+        if (step >= 1) { server.expect({"AUTH", "secret"}).expect({"SELECT", "1"}); }
+        if (step == 2) { server.reply("+OK\r\n"); }
+        server.hang_up();
+        server.start();
+        run([&]() -> asio::awaitable<void> {
+            Client cache{co_await asio::this_coro::executor, options_for("redis://:secret@" + server.url().substr(8) + "/1")};
+            const Found found = co_await cache.lookup("a");
+            EXPECT_EQ(found.outcome, Outcome::unavailable);
+        });
+    }
+}
+
+TEST(Connection, CancelledBeforeItIsWrittenACommandIsNeverSent) {
+    for (const auto type : {asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total}) {
+        FakeServer server;
+        server.expect({"PING"}).reply("+PONG\r\n").expect({"GET", "kept"}).reply("$1\r\n1\r\n").expect_close();
+        server.start();
+        run([&]() -> asio::awaitable<void> {
+            Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+            asio::cancellation_signal signal;
+            std::vector<Outcome> got;
+            cache.lookup("cancelled", asio::bind_cancellation_slot(signal.slot(), [&](Found found) { got.push_back(found.outcome); }));
+            EXPECT_TRUE(got.empty());
+            signal.emit(type);
+            EXPECT_TRUE(got.empty()); // never inside the call
+            const auto kept = co_await cache.get("kept");
+            EXPECT_EQ(kept, "1");
+            EXPECT_EQ(got, std::vector<Outcome>{Outcome::cancelled});
+            signal.emit(type); // too late is harmless
+        });
+    }
+}
+
+TEST(Connection, CancelledAfterItIsWrittenItCompletesNowAndTheReplyIsSwallowed) {
+    for (const auto type : {asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total}) {
+        FakeServer server;
+        std::promise<void> is_cancelled;
+        auto when_cancelled = is_cancelled.get_future();
+        std::atomic<bool> has_arrived = false;
+        server.expect({"PING"}).reply("+PONG\r\n").expect({"GET", "cancelled"}).then([&] {
+            has_arrived = true;
+            when_cancelled.wait();
+        });
+        server.reply("$4\r\nlate\r\n").expect({"GET", "kept"}).reply("$1\r\n1\r\n").expect_close();
+        server.start();
+        run([&]() -> asio::awaitable<void> {
+            Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+            asio::cancellation_signal signal;
+            std::vector<Outcome> got;
+            cache.lookup("cancelled", asio::bind_cancellation_slot(signal.slot(), [&](Found found) { got.push_back(found.outcome); }));
+            const bool is_sent = co_await eventually([&] { return has_arrived.load(); });
+            EXPECT_TRUE(is_sent);
+            signal.emit(type);
+            const bool is_told = co_await eventually([&] { return !got.empty(); });
+            EXPECT_TRUE(is_told);
+            EXPECT_EQ(got, std::vector<Outcome>{Outcome::cancelled});
+            is_cancelled.set_value();
+            const auto kept = co_await cache.get("kept");
+            EXPECT_EQ(kept, "1");
+            EXPECT_EQ(cache.stats().reconnects, 0U);
+        });
+    }
+}
+
+TEST(Connection, EveryOperationCanBeCancelledBeforeAndAfterTheWrite) {
+    RedisServer server;
+    asio::io_context io;
+    Client cache{io, options_for(server.url())};
+    const std::vector<std::string> keys{"a", "b"};
+    const std::vector<std::pair<std::string, std::string>> entries{{"a", "1"}, {"b", "2"}};
+    // Each begins one operation with the slot; `ended` is called by its handler.
+    using Begin = std::function<void(asio::cancellation_slot, std::function<void()>)>;
+    const std::vector<std::pair<std::string, Begin>> operations{
+        {"get", [&](auto slot, auto ended) { cache.get("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"lookup", [&](auto slot, auto ended) { cache.lookup("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"set", [&](auto slot, auto ended) { cache.set("a", "1", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"erase", [&](auto slot, auto ended) { cache.erase("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"touch", [&](auto slot, auto ended) { cache.touch("a", 1s, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"invalidate_pattern",
+         [&](auto slot, auto ended) { cache.invalidate_pattern("*", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"get_many", [&](auto slot, auto ended) { cache.get_many(keys, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"set_many", [&](auto slot, auto ended) { cache.set_many(entries, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"erase_many", [&](auto slot, auto ended) { cache.erase_many(keys, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"contains", [&](auto slot, auto ended) { cache.contains("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"ping", [&](auto slot, auto ended) { cache.ping(asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"time_to_live", [&](auto slot, auto ended) { cache.time_to_live("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+    };
+    const auto run_until = [&](const std::function<bool()>& condition) {
+        const auto limit = std::chrono::steady_clock::now() + 20s;
+        io.restart();
+        while (!condition() && std::chrono::steady_clock::now() < limit) {
+            io.run_one_for(20s);
+        }
+        return condition();
+    };
+    bool is_warm = false;
+    cache.ping([&](bool) { is_warm = true; });
+    ASSERT_TRUE(run_until([&] { return is_warm; }));
+
+    for (const auto& [name, begin] : operations) {
+        for (const auto type : {asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total}) {
+            for (const bool is_written : {false, true}) {
+                server.pause();
+                asio::cancellation_signal signal;
+                int ended = 0;
+                begin(signal.slot(), [&] { ++ended; });
+                if (is_written) { io.poll(); }
+                EXPECT_EQ(ended, 0) << name;
+                signal.emit(type);
+                EXPECT_EQ(ended, 0) << name;
+                // The server is stopped: only the cancellation can have ended it.
+                EXPECT_TRUE(run_until([&] { return ended > 0; })) << name << (is_written ? " after" : " before");
+                server.resume();
+                bool is_answered = false;
+                cache.ping([&](bool answers) { is_answered = answers; });
+                EXPECT_TRUE(run_until([&] { return is_answered; })) << name;
+                EXPECT_EQ(ended, 1) << name;
+            }
+        }
+    }
+    bool is_drained = false;
+    cache.drain([&](bool drained) { is_drained = drained; });
+    EXPECT_TRUE(run_until([&] { return is_drained; }));
+    EXPECT_EQ(cache.stats().reconnects, 0U);
+}
+
+TEST(Connection, ACoroutineIsCancelledThroughItsOperation) {
+    RedisServer server;
+    asio::io_context io;
+    Client cache{io, options_for(server.url())};
+    asio::cancellation_signal signal;
+    bool has_ended = false;
+    server.pause();
+    asio::co_spawn(
+        io,
+        [&]() -> asio::awaitable<void> {
+            const Found found = co_await cache.lookup("a");
+            EXPECT_EQ(found.outcome, Outcome::cancelled);
+        },
+        asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr) {
+            has_ended = true;
+            io.stop();
+        }));
+    io.poll();
+    signal.emit(asio::cancellation_type::terminal);
+    io.restart();
+    io.run_for(20s);
+    EXPECT_TRUE(has_ended);
+    server.resume();
+}
+
+TEST(Connection, PastTheLimitOperationsAreShedAtOnceAndCounted) {
+    RedisServer server;
+    run([&]() -> asio::awaitable<void> {
+        auto options = options_for(server.url());
+        options.max_pending_bytes = 100'000;
+        Client cache{co_await asio::this_coro::executor, options};
+        const bool answers = co_await cache.ping();
+        EXPECT_TRUE(answers);
+        server.pause();
+        std::map<Outcome, int> outcomes;
+        int ended = 0;
+        const std::string value(1000, 'v');
+        for (int i = 0; i < 1000; ++i) {
+            cache.set("key", value, [&](Effect effect) {
+                ++outcomes[effect.outcome];
+                ++ended;
+            });
+        }
+        const bool is_shed = co_await eventually([&] { return outcomes[Outcome::shed] > 0; });
+        EXPECT_TRUE(is_shed);
+        server.resume();
+        const bool all = co_await eventually([&] { return ended == 1000; });
+        EXPECT_TRUE(all);
+        EXPECT_GT(outcomes[Outcome::done], 50);
+        EXPECT_LT(outcomes[Outcome::done], 100);
+        EXPECT_EQ(outcomes[Outcome::shed], 1000 - outcomes[Outcome::done]);
+        EXPECT_EQ(cache.stats().shed, static_cast<std::uint64_t>(outcomes[Outcome::shed]));
+        const Effect stored = co_await cache.set("key", value);
+        EXPECT_EQ(stored.outcome, Outcome::done);
+    });
+}
+
+TEST(Connection, ReadOnlyIsRefusedAndTheConnectionIsMadeAnew) {
+    RedisServer server;
+    server.command({"REPLICAOF", "127.0.0.1", std::to_string(free_port())});
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+        const Effect stored = co_await cache.set("key", "1");
+        EXPECT_EQ(stored.outcome, Outcome::refused);
+        EXPECT_EQ(stored.error, luzia::make_error_code(luzia::ServerError::readonly));
+        const bool is_again = co_await eventually([&] { return cache.stats().reconnects >= 1 && cache.stats().ready; });
+        EXPECT_TRUE(is_again);
+        server.command({"REPLICAOF", "NO", "ONE"});
+        const Effect again = co_await cache.set("key", "1");
+        EXPECT_EQ(again.outcome, Outcome::done);
+    });
+}
+
+TEST(Connection, AnIdleConnectionIsProbedAndADeadOneReplaced) {
+    FakeServer server;
+    server.expect({"PING"}).reply("+PONG\r\n").expect({"GET", "a"}).reply("$-1\r\n");
+    server.expect({"PING"}).reply("+PONG\r\n").expect({"PING"}).expect_close(); // the second probe stays unanswered
+    server.next_connection().expect({"PING"}).reply("+PONG\r\n").expect_close();
+    server.start();
+    LogLines log;
+    run([&]() -> asio::awaitable<void> {
+        auto options = options_for(server.url(), 100ms);
+        options.health_check_interval = 30ms;
+        options.logger = log.logger();
+        Client cache{co_await asio::this_coro::executor, options};
+        co_await cache.get("a");
+        const bool is_again = co_await eventually([&] { return cache.stats().reconnects == 1; });
+        EXPECT_TRUE(is_again);
+    });
+    EXPECT_EQ(log.count("no byte for 100 ms while a reply was due"), 1U) << log.all();
+}
+
+TEST(Connection, ASlowButLivingLinkIsNotSilentAndItsLateReplyIsSwallowed) {
+    FakeServer server;
+    std::string reply = "$300\r\n" + std::string(300, 'x') + "\r\n";
+    server.expect({"PING"}).reply("+PONG\r\n").expect({"GET", "slow"});
+    for (std::size_t i = 0; i < reply.size(); i += 20) {
+        server.reply(reply.substr(i, 20)).then([] { ::poll(nullptr, 0, 20); }); // the link is slow, not the test
+    }
+    std::atomic<bool> is_sent = false;
+    server.then([&] { is_sent = true; }).expect({"GET", "next"}).reply("$1\r\n1\r\n").expect_close();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url(), 150ms)};
+        const Found slow = co_await cache.lookup("slow");
+        EXPECT_EQ(slow.outcome, Outcome::timed_out); // it takes 300 ms
+        const bool all = co_await eventually([&] { return is_sent.load(); });
+        EXPECT_TRUE(all);
+        const auto next = co_await cache.get("next");
+        EXPECT_EQ(next, "1");
+        EXPECT_EQ(cache.stats().reconnects, 0U);
+    });
+}
+
+TEST(Connection, ABusyThreadTurnsNoArrivedReplyIntoATimeout) {
+    run([]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(shared_redis().url(), 100ms)};
+        const Effect stored = co_await cache.set("busy", "1");
+        EXPECT_EQ(stored.count, 1U);
+        std::vector<Outcome> outcomes;
+        for (int i = 0; i < 100; ++i) {
+            cache.lookup("busy", [&](Found found) { outcomes.push_back(found.outcome); });
+        }
+        asio::steady_timer timer(co_await asio::this_coro::executor);
+        timer.expires_after(1ms);
+        co_await timer.async_wait(asio::use_awaitable); // the commands are written
+        ::poll(nullptr, 0, 400);                        // user code that blocks the only thread
+        const bool all = co_await eventually([&] { return outcomes.size() == 100; });
+        EXPECT_TRUE(all);
+        EXPECT_EQ(std::count(outcomes.begin(), outcomes.end(), Outcome::hit), 100);
+    });
+}
+
+TEST(Connection, DestroyedOrClosedWithThousandsPendingEachHandlerIsCalledOnce) {
+    for (const bool is_closed_first : {false, true}) {
+        RedisServer server;
+        asio::io_context io;
+        std::vector<int> calls(3000, 0);
+        std::map<Outcome, int> outcomes;
+        {
+            auto options = options_for(server.url());
+            options.connections = 2;
+            Client cache{io, options};
+            cache.ping(asio::detached);
+            io.run_for(100ms);
+            server.pause();
+            for (std::size_t i = 0; i < calls.size(); ++i) {
+                cache.lookup("key:" + std::to_string(i), [&, i](Found found) {
+                    ++calls[i];
+                    ++outcomes[found.outcome];
+                });
+                if (i == 1500) { io.poll(); } // half of them written
+            }
+            if (is_closed_first) { cache.close(); }
+        }
+        io.restart();
+        io.run_for(20s); // returns: nothing is left behind
+        EXPECT_EQ(std::count(calls.begin(), calls.end(), 1), 3000);
+        EXPECT_EQ(outcomes[Outcome::closed], 3000);
+        server.resume();
+    }
+}
+
+TEST(Connection, ClosedFromInsideAHandlerOrAnotherThreadNothingIsLost) {
+    asio::thread_pool pool(2);
+    for (int round = 0; round < 20; ++round) {
+        auto cache = std::make_shared<Client>(pool.get_executor(), options_for(shared_redis().url()));
+        std::atomic<int> ended = 0;
+        std::promise<void> all;
+        constexpr int operations = 500;
+        for (int i = 0; i < operations; ++i) {
+            cache->lookup("key", [&, i, cache](Found) {
+                if (round % 2 == 0 && i == 250) { cache->close(); }
+                if (++ended == operations) { all.set_value(); }
+            });
+        }
+        std::thread other;
+        if (round % 2 == 1) {
+            other = std::thread([cache] { cache->close(); });
+        }
+        const bool has_ended = all.get_future().wait_for(20s) == std::future_status::ready;
+        EXPECT_TRUE(has_ended);
+        if (other.joinable()) { other.join(); }
+        cache->close();
+    }
+    pool.join();
+}
+
+TEST(Connection, ManyThreadsShareAClientAndAKeyKeepsItsOrder) {
+    asio::thread_pool pool(2);
+    auto options = options_for(shared_redis().url());
+    options.connections = 3;
+    Client cache{pool.get_executor(), options};
+    constexpr int threads = 4;
+    constexpr int rounds = 500;
+    std::atomic<int> wrong = 0;
+    std::vector<std::thread> workers;
+    for (int t = 0; t < threads; ++t) {
+        workers.emplace_back([&, t] {
+            const std::string key = "ordered:" + std::to_string(t);
+            std::future<std::optional<std::string>> last;
+            for (int i = 0; i < rounds; ++i) {
+                const std::string value = std::to_string(i);
+                cache.set(key, value, asio::detached);
+                last = cache.get(key, asio::use_future);
+                if (i % 50 == 0 && last.get() != value) { ++wrong; }
+            }
+        });
+    }
+    for (std::thread& worker : workers) {
+        worker.join();
+    }
+    auto drained = cache.drain(asio::use_future);
+    EXPECT_TRUE(drained.get());
+    for (int t = 0; t < threads; ++t) {
+        EXPECT_EQ(shared_redis().command({"GET", "ordered:" + std::to_string(t)}), std::to_string(rounds - 1));
+    }
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(cache.stats().failures, 0U);
+    cache.close();
+    pool.join();
+}
+
+TEST(Connection, AHandlerThatThrowsLeavesTheClientWhole) {
+    asio::io_context io;
+    Client cache{io, options_for(shared_redis().url())};
+    cache.ping([](bool) { throw std::runtime_error("from a handler"); });
+    bool answers = false;
+    cache.ping([&](bool is_there) {
+        answers = is_there;
+        io.stop();
+    });
+    EXPECT_THROW(io.run_for(20s), std::runtime_error);
+    io.restart();
+    io.run_for(20s);
+    EXPECT_TRUE(answers);
+}
+
+TEST(Connection, DrainWaitsForWhatWasBegunBeforeAndForNoLonger) {
+    RedisServer server;
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+        const bool answers = co_await cache.ping();
+        EXPECT_TRUE(answers);
+        server.pause();
+        bool has_ended = false;
+        cache.set("key", "1", [&](Effect) { has_ended = true; });
+        const bool is_early = co_await cache.drain(50ms);
+        EXPECT_FALSE(is_early);
+        EXPECT_FALSE(has_ended);
+        server.resume();
+        const bool is_drained = co_await cache.drain();
+        EXPECT_TRUE(is_drained);
+        EXPECT_EQ(server.command({"GET", "key"}), "1");
+    });
+}
+
+TEST(Connection, AWalkThatIsCutShortSaysHowFarItCame) {
+    FakeServer server;
+    server.expect({"PING"}).reply("+PONG\r\n");
+    server.expect({"SCAN", "0", "MATCH", "a*", "COUNT", "1000"}).reply("*2\r\n$2\r\n17\r\n*2\r\n$2\r\na1\r\n$2\r\na2\r\n");
+    server.expect({"UNLINK", "a1", "a2"}).expect({"SCAN", "17", "MATCH", "a*", "COUNT", "1000"}).reply(":2\r\n").reset();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+        const Effect removed = co_await cache.invalidate_pattern("a*");
+        EXPECT_EQ(removed.count, 2U);
+        EXPECT_EQ(removed.outcome, Outcome::unavailable);
+        EXPECT_EQ(cache.stats().erased, 2U);
+    });
+}
+
+TEST(Connection, AMovedClientGoesOn) {
+    run([]() -> asio::awaitable<void> {
+        Client first{co_await asio::this_coro::executor, options_for(shared_redis().url())};
+        co_await first.set("moved", "1");
+        Client second = std::move(first);
+        const auto found = co_await second.get("moved");
+        EXPECT_EQ(found, "1");
+        Client third{co_await asio::this_coro::executor, options_for(shared_redis().url())};
+        third = std::move(second);
+        const auto again = co_await third.get("moved");
+        EXPECT_EQ(again, "1");
+    });
+}
+
+} // namespace
+} // namespace luzia_test

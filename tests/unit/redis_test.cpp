@@ -1,0 +1,998 @@
+// unit/redis_test.cpp: the decisions of a connection: commands as bytes, pauses, phases, books, handshake.
+#include <luzia/redis/backoff.hpp>
+#include <luzia/redis/command.hpp>
+#include <luzia/redis/handshake.hpp>
+#include <luzia/redis/lifecycle.hpp>
+#include <luzia/redis/pipeline.hpp>
+#include <luzia/redis/target.hpp>
+
+#include <gtest/gtest.h>
+
+#include <hiredis/hiredis.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <deque>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace std::string_literals;
+using luzia::redis::append_command;
+using luzia::redis::Backoff;
+using luzia::redis::IntegerArgument;
+using luzia::redis::next_backoff;
+using std::chrono::milliseconds;
+
+std::string encoded(const std::vector<std::string>& arguments) {
+    const std::vector<std::string_view> views(arguments.begin(), arguments.end());
+    std::string bytes;
+    append_command(bytes, views);
+    return bytes;
+}
+
+// Commands.
+
+std::string formatted_by_hiredis(const std::vector<std::string>& arguments) {
+    std::vector<const char*> texts;
+    std::vector<std::size_t> sizes;
+    for (const std::string& argument : arguments) {
+        texts.push_back(argument.data());
+        sizes.push_back(argument.size());
+    }
+    char* formatted = nullptr;
+    const auto size = redisFormatCommandArgv(&formatted, static_cast<int>(arguments.size()), texts.data(), sizes.data());
+    std::string bytes(formatted, static_cast<std::size_t>(size));
+    redisFreeCommand(formatted);
+    return bytes;
+}
+
+TEST(Command, IsAnArrayOfBulkStrings) {
+    EXPECT_EQ(encoded({"SETEX", "key", "300", "{\"a\":1}"}), "*4\r\n$5\r\nSETEX\r\n$3\r\nkey\r\n$3\r\n300\r\n$7\r\n{\"a\":1}\r\n");
+    EXPECT_EQ(encoded({"GET", ""}), "*2\r\n$3\r\nGET\r\n$0\r\n\r\n");
+    EXPECT_EQ(encoded({"GET", "a\0b\r\nc"s}), "*2\r\n$3\r\nGET\r\n$6\r\na\0b\r\nc\r\n"s);
+}
+
+TEST(Command, IsAppendedToWhatIsThere) {
+    std::string bytes = "before";
+    const std::vector<std::string_view> ping{"PING"};
+    append_command(bytes, ping);
+    append_command(bytes, ping);
+    EXPECT_EQ(bytes, "before*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n");
+}
+
+TEST(Command, EqualsWhatHiredisFormatsForAnyArguments) {
+    std::mt19937 random(42);
+    const auto below = [&](std::size_t limit) { return std::uniform_int_distribution<std::size_t>(0, limit - 1)(random); };
+    for (int round = 0; round < 5'000; ++round) {
+        std::vector<std::string> arguments(1 + below(round % 100 == 0 ? 300 : 8));
+        for (std::string& argument : arguments) {
+            const std::size_t size = below(10) == 0 ? below(2'000) : below(24);
+            for (std::size_t i = 0; i < size; ++i) {
+                static constexpr std::string_view nasty("\0\r\n$*", 5);
+                argument += below(3) == 0 ? nasty[below(nasty.size())] : static_cast<char>(below(256));
+            }
+        }
+        ASSERT_EQ(encoded(arguments), formatted_by_hiredis(arguments)) << "round " << round;
+    }
+    for (const std::size_t size : {9U, 10U, 99U, 100U, 999U, 1'000U, 100'000U}) {
+        const std::vector<std::string> arguments{std::string(size, 'x')};
+        ASSERT_EQ(encoded(arguments), formatted_by_hiredis(arguments));
+    }
+}
+
+TEST(Command, AnIntegerArgumentIsItsDecimalText) {
+    EXPECT_EQ(IntegerArgument(0).view(), "0");
+    EXPECT_EQ(IntegerArgument(-1).view(), "-1");
+    EXPECT_EQ(IntegerArgument(300'000).view(), "300000");
+    EXPECT_EQ(IntegerArgument(std::numeric_limits<std::int64_t>::max()).view(), "9223372036854775807");
+    EXPECT_EQ(IntegerArgument(std::numeric_limits<std::int64_t>::min()).view(), "-9223372036854775808");
+}
+
+TEST(Command, ACopiedIntegerArgumentHasItsOwnText) {
+    auto first = std::make_unique<IntegerArgument>(123);
+    const IntegerArgument second = *first;
+    first.reset();
+    EXPECT_EQ(second.view(), "123");
+}
+
+// Backoff.
+
+TEST(Backoff, DoublesUpToItsCap) {
+    const Backoff backoff(50ms, 2000ms);
+    const std::vector<milliseconds> expected{50ms, 100ms, 200ms, 400ms, 800ms, 1600ms, 2000ms, 2000ms};
+    for (unsigned failures = 1; failures <= expected.size(); ++failures) {
+        EXPECT_EQ(next_backoff(backoff, failures, 0.0), expected[failures - 1]) << failures;
+    }
+}
+
+TEST(Backoff, KeepsItsJitterWithinTheUpperHalf) {
+    const Backoff backoff(50ms, 2000ms);
+    std::set<milliseconds> seen;
+    for (unsigned failures = 1; failures < 20; ++failures) {
+        const milliseconds full = next_backoff(backoff, failures, 0.0);
+        for (int i = 0; i < 1000; ++i) {
+            const milliseconds pause = next_backoff(backoff, failures, i / 1000.0);
+            EXPECT_GE(pause, std::max(backoff.min, full / 2));
+            EXPECT_LE(pause, full);
+            if (failures == 19) { seen.insert(pause); }
+        }
+    }
+    EXPECT_GT(seen.size(), 900U);
+    EXPECT_EQ(next_backoff(backoff, 10, 0.5), 1500ms);
+    EXPECT_EQ(next_backoff(backoff, 3, 0.5), 150ms);
+}
+
+TEST(Backoff, EndsForAnyNumberOfFailures) {
+    EXPECT_EQ(next_backoff(Backoff(50ms, 2000ms), std::numeric_limits<unsigned>::max(), 0.0), 2000ms);
+    EXPECT_EQ(next_backoff(Backoff(1ms, std::chrono::hours(24 * 365)), std::numeric_limits<unsigned>::max(), 0.0),
+              std::chrono::hours(24 * 365));
+    EXPECT_EQ(next_backoff(Backoff(50ms, 2000ms), 0, 0.0), 50ms);
+}
+
+TEST(Backoff, WithOneLengthForBothIsConstant) {
+    for (unsigned failures = 1; failures < 10; ++failures) {
+        EXPECT_EQ(next_backoff(Backoff(70ms, 70ms), failures, 0.99), 70ms);
+    }
+}
+
+TEST(Backoff, IsFrom50MillisecondsTo2SecondsByDefault) {
+    EXPECT_EQ(Backoff().min, 50ms);
+    EXPECT_EQ(Backoff().max, 2s);
+}
+
+} // namespace
+
+// Lifecycle.
+
+namespace luzia::redis {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr TimePoint start{100s};
+
+/// A lifecycle brought to a phase by the shortest way.
+Lifecycle in_phase(Phase phase) {
+    Lifecycle life{Backoff(50ms, 2000ms)};
+    if (phase == Phase::closed) { life.close(); }
+    if (phase == Phase::idle || phase == Phase::closed) { return life; }
+    static_cast<void>(life.wanted());
+    if (phase == Phase::resolving) { return life; }
+    if (phase == Phase::backing_off) {
+        static_cast<void>(life.lost(start, 0.0));
+        return life;
+    }
+    static_cast<void>(life.resolved(1));
+    if (phase == Phase::connecting) { return life; }
+    static_cast<void>(life.connected());
+    if (phase == Phase::securing) { return life; }
+    static_cast<void>(life.secured());
+    if (phase == Phase::handshaking) { return life; }
+    static_cast<void>(life.shaken_hands(start));
+    return life;
+}
+
+constexpr Phase all_phases[] = {Phase::idle,        Phase::resolving, Phase::connecting,  Phase::securing,
+                                Phase::handshaking, Phase::ready,     Phase::backing_off, Phase::closed};
+
+TEST(Lifecycle, GoesFromIdleToReadyStepByStep) {
+    Lifecycle life{Backoff()};
+    EXPECT_EQ(life.phase(), Phase::idle);
+    EXPECT_EQ(life.wanted(), Step::resolve);
+    EXPECT_EQ(life.phase(), Phase::resolving);
+    EXPECT_EQ(life.resolved(2), Step::connect);
+    EXPECT_EQ(life.phase(), Phase::connecting);
+    EXPECT_EQ(life.address(), 0U);
+    EXPECT_EQ(life.connected(), Step::secure);
+    EXPECT_EQ(life.phase(), Phase::securing);
+    EXPECT_EQ(life.secured(), Step::handshake);
+    EXPECT_EQ(life.phase(), Phase::handshaking);
+    EXPECT_FALSE(life.has_been_ready());
+    EXPECT_EQ(life.shaken_hands(start), Step::open);
+    EXPECT_EQ(life.phase(), Phase::ready);
+    EXPECT_TRUE(life.has_been_ready());
+    EXPECT_EQ(life.failures(), 0U);
+}
+
+TEST(Lifecycle, IsBegunOnceHoweverOftenItIsWanted) {
+    for (const Phase phase : all_phases) {
+        Lifecycle life = in_phase(phase);
+        ASSERT_EQ(life.phase(), phase);
+        EXPECT_EQ(life.wanted(), phase == Phase::idle ? Step::resolve : Step::none);
+        EXPECT_EQ(life.phase(), phase == Phase::idle ? Phase::resolving : phase);
+    }
+}
+
+TEST(Lifecycle, OnlyAPauseEndsWithAnAttempt) {
+    for (const Phase phase : all_phases) {
+        Lifecycle life = in_phase(phase);
+        EXPECT_EQ(life.paused(), phase == Phase::backing_off ? Step::resolve : Step::none);
+        EXPECT_EQ(life.phase(), phase == Phase::backing_off ? Phase::resolving : phase);
+    }
+}
+
+TEST(Lifecycle, ALossInAnyStageOfAnAttemptBacksOff) {
+    for (const Phase phase : {Phase::resolving, Phase::connecting, Phase::securing, Phase::handshaking}) {
+        Lifecycle life = in_phase(phase);
+        EXPECT_EQ(life.lost(start, 0.0), Step::back_off);
+        EXPECT_EQ(life.phase(), Phase::backing_off);
+        EXPECT_EQ(life.failures(), 1U);
+        EXPECT_EQ(life.pause(), 50ms);
+        EXPECT_FALSE(life.is_first_attempt());
+    }
+}
+
+TEST(Lifecycle, ALossWhereThereIsNothingToLoseIsNothing) {
+    for (const Phase phase : {Phase::idle, Phase::backing_off, Phase::closed}) {
+        Lifecycle life = in_phase(phase);
+        const unsigned failures = life.failures();
+        EXPECT_EQ(life.lost(start, 0.0), Step::none);
+        EXPECT_EQ(life.phase(), phase);
+        EXPECT_EQ(life.failures(), failures);
+    }
+}
+
+TEST(Lifecycle, EveryAddressIsTriedBeforeAnAttemptHasFailed) {
+    for (const int stages : {0, 1, 2}) {
+        Lifecycle life{Backoff()};
+        static_cast<void>(life.wanted());
+        ASSERT_EQ(life.resolved(3), Step::connect);
+        for (std::size_t address = 0; address < 3; ++address) {
+            EXPECT_EQ(life.address(), address);
+            EXPECT_EQ(life.phase(), Phase::connecting);
+            EXPECT_TRUE(life.is_first_attempt());
+            EXPECT_EQ(life.admission(), Admission::wait);
+            if (stages > 0) { static_cast<void>(life.connected()); }
+            if (stages > 1) { static_cast<void>(life.secured()); }
+            EXPECT_EQ(life.lost(start, 0.0), address < 2 ? Step::connect : Step::back_off);
+        }
+        EXPECT_EQ(life.failures(), 1U);
+        EXPECT_EQ(life.admission(), Admission::refuse);
+    }
+}
+
+TEST(Lifecycle, TheNextAttemptBeginsWithTheFirstAddressOfANewLookUp) {
+    Lifecycle life{Backoff()};
+    static_cast<void>(life.wanted());
+    static_cast<void>(life.resolved(2));
+    static_cast<void>(life.lost(start, 0.0));
+    static_cast<void>(life.lost(start, 0.0));
+    ASSERT_EQ(life.paused(), Step::resolve);
+    EXPECT_EQ(life.resolved(1), Step::connect);
+    EXPECT_EQ(life.address(), 0U);
+    EXPECT_EQ(life.lost(start, 0.0), Step::back_off);
+}
+
+TEST(Lifecycle, AFailedLookUpDoesNotTryTheAddressesOfTheOneBefore) {
+    Lifecycle life{Backoff()};
+    static_cast<void>(life.wanted());
+    static_cast<void>(life.resolved(5));
+    static_cast<void>(life.connected());
+    static_cast<void>(life.secured());
+    static_cast<void>(life.shaken_hands(start));
+    ASSERT_EQ(life.lost(start + 1h, 0.0), Step::resolve);
+    EXPECT_EQ(life.lost(start + 1h, 0.0), Step::back_off);
+}
+
+TEST(Lifecycle, ALookUpWithoutAddressesIsAFailedAttempt) {
+    Lifecycle life{Backoff()};
+    static_cast<void>(life.wanted());
+    static_cast<void>(life.resolved(0));
+    EXPECT_EQ(life.lost(start, 0.0), Step::back_off);
+    EXPECT_EQ(life.failures(), 1U);
+}
+
+TEST(Lifecycle, TheFirstAttemptIsWaitedForAndAfterAFailureOperationsAreRefused) {
+    for (const Phase phase : {Phase::idle, Phase::resolving, Phase::connecting, Phase::securing, Phase::handshaking}) {
+        EXPECT_EQ(in_phase(phase).admission(), Admission::wait);
+    }
+    Lifecycle life = in_phase(Phase::backing_off);
+    EXPECT_EQ(life.admission(), Admission::refuse);
+    static_cast<void>(life.paused());
+    EXPECT_EQ(life.admission(), Admission::refuse);
+    static_cast<void>(life.resolved(1));
+    EXPECT_EQ(life.admission(), Admission::refuse);
+    static_cast<void>(life.connected());
+    static_cast<void>(life.secured());
+    EXPECT_EQ(life.admission(), Admission::refuse);
+    static_cast<void>(life.shaken_hands(start));
+    EXPECT_EQ(life.admission(), Admission::send);
+}
+
+TEST(Lifecycle, AReadyConnectionThatIsLostRefusesUntilItIsReadyAgain) {
+    Lifecycle life = in_phase(Phase::ready);
+    EXPECT_EQ(life.admission(), Admission::send);
+    ASSERT_EQ(life.lost(start + 1h, 0.0), Step::resolve);
+    EXPECT_EQ(life.admission(), Admission::refuse);
+    static_cast<void>(life.resolved(1));
+    static_cast<void>(life.connected());
+    static_cast<void>(life.secured());
+    EXPECT_EQ(life.admission(), Admission::refuse);
+    static_cast<void>(life.shaken_hands(start + 2h));
+    EXPECT_EQ(life.admission(), Admission::send);
+}
+
+TEST(Lifecycle, AConnectionThatHeldIsMadeAnewAtOnce) {
+    Lifecycle life = in_phase(Phase::ready);
+    EXPECT_EQ(life.lost(start + life.stable_after(), 0.0), Step::resolve);
+    EXPECT_EQ(life.phase(), Phase::resolving);
+    EXPECT_EQ(life.failures(), 0U);
+}
+
+TEST(Lifecycle, AConnectionThatDidNotHoldCountsAsAFailure) {
+    Lifecycle life = in_phase(Phase::ready);
+    EXPECT_EQ(life.lost(start + life.stable_after() - 1ns, 0.0), Step::back_off);
+    EXPECT_EQ(life.phase(), Phase::backing_off);
+    EXPECT_EQ(life.failures(), 1U);
+}
+
+TEST(Lifecycle, AServerThatAcceptsAndHangsUpIsAskedLessAndLess) {
+    Lifecycle life{Backoff(50ms, 2000ms)};
+    static_cast<void>(life.wanted());
+    for (const auto pause : {50ms, 100ms, 200ms, 400ms, 800ms, 1600ms, 2000ms, 2000ms}) {
+        static_cast<void>(life.resolved(1));
+        static_cast<void>(life.connected());
+        static_cast<void>(life.secured());
+        static_cast<void>(life.shaken_hands(start));
+        ASSERT_EQ(life.lost(start + 1ms, 0.0), Step::back_off);
+        EXPECT_EQ(life.pause(), pause);
+        ASSERT_EQ(life.paused(), Step::resolve);
+    }
+}
+
+TEST(Lifecycle, AConnectionThatHeldMakesTheFailuresForgotten) {
+    Lifecycle life{Backoff(50ms, 2000ms)};
+    static_cast<void>(life.wanted());
+    for (int i = 0; i < 5; ++i) {
+        static_cast<void>(life.lost(start, 0.0));
+        static_cast<void>(life.paused());
+    }
+    EXPECT_EQ(life.failures(), 5U);
+    static_cast<void>(life.resolved(1));
+    static_cast<void>(life.connected());
+    static_cast<void>(life.secured());
+    static_cast<void>(life.shaken_hands(start));
+    ASSERT_EQ(life.lost(start + 1h, 0.0), Step::resolve);
+    ASSERT_EQ(life.lost(start + 1h, 0.0), Step::back_off);
+    EXPECT_EQ(life.pause(), 50ms);
+}
+
+TEST(Lifecycle, TheRandomNumberShortensThePause) {
+    Lifecycle life{Backoff(50ms, 2000ms)};
+    static_cast<void>(life.wanted());
+    for (int i = 0; i < 10; ++i) {
+        static_cast<void>(life.lost(start, 0.0));
+        static_cast<void>(life.paused());
+    }
+    static_cast<void>(life.lost(start, 0.5));
+    EXPECT_EQ(life.pause(), 1500ms);
+}
+
+TEST(Lifecycle, ClosedIsTheEndWhateverComesLate) {
+    const std::vector<std::pair<const char*, std::function<Step(Lifecycle&)>>> events = {
+        {"wanted", [](Lifecycle& life) { return life.wanted(); }},
+        {"resolved", [](Lifecycle& life) { return life.resolved(1); }},
+        {"connected", [](Lifecycle& life) { return life.connected(); }},
+        {"secured", [](Lifecycle& life) { return life.secured(); }},
+        {"shaken_hands", [](Lifecycle& life) { return life.shaken_hands(start); }},
+        {"lost", [](Lifecycle& life) { return life.lost(start, 0.0); }},
+        {"paused", [](Lifecycle& life) { return life.paused(); }},
+    };
+    for (const Phase phase : all_phases) {
+        for (const auto& [name, happen] : events) {
+            Lifecycle life = in_phase(phase);
+            life.close();
+            const Step step = happen(life);
+            const bool is_still_closed = step == Step::none && life.phase() == Phase::closed && life.admission() == Admission::closed;
+            EXPECT_TRUE(is_still_closed) << name << " after close in phase " << static_cast<int>(phase);
+        }
+    }
+}
+
+// Pipeline.
+
+class Handler final : public ReplyHandler {
+public:
+    explicit Handler(int number = 0) : number_(number) {}
+    [[nodiscard]] Verdict on_reply(Reply&) noexcept override { return Verdict::fits; }
+    void on_failure(error_code) noexcept override {}
+    void on_abandon() noexcept override {}
+    [[nodiscard]] int number() const { return number_; }
+
+private:
+    int number_;
+};
+
+constexpr std::size_t overhead = InFlight::command_overhead;
+
+/// One command with one argument, its size known.
+Ticket append(Outbox& outbox, std::string_view argument, ReplyHandler* handler, TimePoint deadline = start) {
+    return outbox.append(std::span(&argument, 1), handler, deadline);
+}
+
+std::string wire(std::string_view argument) {
+    std::string bytes;
+    append_command(bytes, std::span(&argument, 1));
+    return bytes;
+}
+
+TEST(Outbox, WritesCommandsInTheOrderInWhichTheyCame) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler first(1);
+    Handler second(2);
+    std::string buffer;
+    EXPECT_TRUE(outbox.empty());
+
+    const Ticket one = append(outbox, "one", &first);
+    const Ticket two = append(outbox, "two", &second);
+    EXPECT_FALSE(outbox.empty());
+    EXPECT_EQ(outbox.bytes(), wire("one").size() + wire("two").size());
+    EXPECT_EQ(outbox.first_ticket(), one);
+    EXPECT_EQ(outbox.move_to(buffer, in_flight), 0U);
+
+    EXPECT_LT(one, two);
+    EXPECT_EQ(buffer, wire("one") + wire("two"));
+    EXPECT_TRUE(outbox.empty());
+    EXPECT_EQ(outbox.bytes(), 0U);
+    EXPECT_EQ(in_flight.front().handler, &first);
+    EXPECT_EQ(in_flight.front().ticket, one);
+    EXPECT_EQ(in_flight.pop().bytes, wire("one").size());
+    EXPECT_EQ(in_flight.pop().handler, &second);
+    EXPECT_TRUE(in_flight.empty());
+}
+
+TEST(Outbox, WhatIsCancelledBeforeItIsWrittenIsNeverSent) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handlers[3];
+    std::string buffer;
+    append(outbox, "one", &handlers[0]);
+    const Ticket two = append(outbox, "second", &handlers[1]);
+    append(outbox, "three", &handlers[2]);
+
+    EXPECT_EQ(outbox.take(two), &handlers[1]);
+    EXPECT_EQ(outbox.take(two), nullptr);
+    EXPECT_EQ(outbox.move_to(buffer, in_flight), wire("second").size() + overhead);
+
+    EXPECT_EQ(buffer, wire("one") + wire("three"));
+    EXPECT_EQ(in_flight.pop().handler, &handlers[0]);
+    EXPECT_EQ(in_flight.pop().handler, &handlers[2]);
+    EXPECT_TRUE(in_flight.empty());
+    EXPECT_TRUE(outbox.empty());
+    EXPECT_EQ(outbox.bytes(), 0U);
+}
+
+TEST(Outbox, WhereEverythingIsCancelledNothingIsSent) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler;
+    std::string buffer;
+    const Ticket one = append(outbox, "one", &handler);
+    const Ticket two = append(outbox, "two", &handler);
+    EXPECT_EQ(outbox.take(one), &handler);
+    EXPECT_EQ(outbox.take(two), &handler);
+
+    EXPECT_EQ(outbox.move_to(buffer, in_flight), wire("one").size() + wire("two").size() + 2 * overhead);
+
+    EXPECT_TRUE(buffer.empty());
+    EXPECT_TRUE(in_flight.empty());
+    EXPECT_TRUE(outbox.empty());
+}
+
+TEST(Outbox, WhatTimedOutBeforeItWasWrittenIsNeverSent) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler early;
+    Handler late;
+    std::string buffer;
+    append(outbox, "early", &early, start);
+    append(outbox, "late", &late, start + 1ms);
+    std::vector<ReplyHandler*> expired;
+
+    outbox.take_expired(start, expired);
+
+    EXPECT_EQ(expired, std::vector<ReplyHandler*>{&early});
+    EXPECT_GT(outbox.move_to(buffer, in_flight), 0U);
+    EXPECT_EQ(buffer, wire("late"));
+}
+
+TEST(Outbox, AnUnattendedCommandIsSent) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler;
+    std::string buffer;
+    append(outbox, "PING", nullptr);
+    const Ticket two = append(outbox, "two", &handler);
+    append(outbox, "QUIT", nullptr);
+    EXPECT_EQ(outbox.take(two), &handler);
+
+    EXPECT_EQ(outbox.move_to(buffer, in_flight), wire("two").size() + overhead);
+
+    EXPECT_EQ(buffer, wire("PING") + wire("QUIT"));
+    EXPECT_EQ(in_flight.front().handler, nullptr);
+    EXPECT_TRUE(in_flight.pop().is_unattended);
+    EXPECT_TRUE(in_flight.pop().is_unattended);
+    EXPECT_TRUE(in_flight.empty());
+}
+
+TEST(Outbox, AnUnattendedCommandHasNoDeadlineAndHidesNone) {
+    Outbox outbox;
+    Handler handler;
+    append(outbox, "PING", nullptr, start);
+    EXPECT_EQ(outbox.next_deadline(), std::nullopt);
+    append(outbox, "GET", &handler, start + 5ms);
+    EXPECT_EQ(outbox.next_deadline(), start + 5ms);
+    std::vector<ReplyHandler*> expired;
+    outbox.take_expired(start + 5ms, expired);
+    EXPECT_EQ(expired, std::vector<ReplyHandler*>{&handler});
+    EXPECT_EQ(outbox.next_deadline(), std::nullopt);
+}
+
+TEST(Outbox, TicketsAreNeverUsedTwice) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler;
+    std::set<Ticket> tickets;
+    for (int round = 0; round < 10; ++round) {
+        for (int i = 0; i < 10; ++i) {
+            const Ticket ticket = append(outbox, "x", &handler);
+            EXPECT_TRUE(tickets.empty() || *tickets.rbegin() < ticket);
+            EXPECT_NE(ticket, 0U);
+            tickets.insert(ticket);
+        }
+        std::string buffer;
+        std::vector<ReplyHandler*> handlers;
+        if (round % 2 == 0) {
+            static_cast<void>(outbox.move_to(buffer, in_flight));
+        } else {
+            static_cast<void>(outbox.take_all(handlers));
+        }
+    }
+    EXPECT_EQ(tickets.size(), 100U);
+}
+
+TEST(Outbox, TakeAllGivesBackEveryHandlerAndEveryByte) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler first;
+    Handler second;
+    Handler third;
+    append(outbox, "one", &first);
+    const Ticket gone = append(outbox, "two", &second);
+    append(outbox, "PING", nullptr);
+    append(outbox, "three", &third);
+    static_cast<void>(outbox.take(gone));
+    std::vector<ReplyHandler*> handlers;
+
+    const std::size_t bytes = outbox.take_all(handlers);
+
+    EXPECT_EQ(handlers, (std::vector<ReplyHandler*>{&first, &third}));
+    EXPECT_EQ(bytes, wire("one").size() + wire("two").size() + wire("PING").size() + wire("three").size() + 4 * overhead);
+    EXPECT_TRUE(outbox.empty());
+    EXPECT_EQ(outbox.bytes(), 0U);
+    std::string buffer;
+    EXPECT_EQ(outbox.move_to(buffer, in_flight), 0U);
+    EXPECT_TRUE(buffer.empty());
+}
+
+TEST(Outbox, NothingOfABatchIsLeftForTheNext) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler;
+    std::string buffer = std::string();
+    for (const std::size_t size : {3U, 2U * 1024U * 1024U, 5U, 100'000U, 1U}) {
+        const std::string argument(size, 'x');
+        append(outbox, argument, &handler);
+        static_cast<void>(outbox.move_to(buffer, in_flight));
+        EXPECT_EQ(buffer, wire(argument));
+        buffer.clear();
+    }
+}
+
+TEST(InFlight, ACancelledCommandStaysUntilItsReply) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler first;
+    Handler second;
+    std::string buffer;
+    const Ticket one = append(outbox, "one", &first);
+    append(outbox, "two", &second);
+    static_cast<void>(outbox.move_to(buffer, in_flight));
+
+    EXPECT_EQ(in_flight.take(one), &first);
+
+    EXPECT_EQ(in_flight.take(one), nullptr);
+    EXPECT_FALSE(in_flight.empty());
+    const PendingCommand swallowed = in_flight.pop();
+    EXPECT_EQ(swallowed.handler, nullptr);
+    EXPECT_FALSE(swallowed.is_unattended);
+    EXPECT_EQ(swallowed.ticket, one);
+    EXPECT_EQ(in_flight.pop().handler, &second);
+}
+
+TEST(InFlight, KnowsNoTicketThatIsNotItsOwn) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler;
+    std::string buffer;
+    EXPECT_EQ(in_flight.take(1), nullptr);
+    const Ticket one = append(outbox, "one", &handler);
+    const Ticket two = append(outbox, "two", &handler);
+    const Ticket three = append(outbox, "three", &handler);
+    static_cast<void>(outbox.take(two));
+    static_cast<void>(outbox.move_to(buffer, in_flight));
+    EXPECT_EQ(in_flight.take(two), nullptr);
+    EXPECT_EQ(in_flight.take(0), nullptr);
+    EXPECT_EQ(in_flight.take(three + 1), nullptr);
+    static_cast<void>(in_flight.pop());
+    EXPECT_EQ(in_flight.take(one), nullptr);
+    EXPECT_EQ(in_flight.take(three), &handler);
+}
+
+TEST(InFlight, DeadlinesExpireAtTheirTimeAndInOrder) {
+    InFlight in_flight;
+    Handler handlers[3];
+    for (int i = 0; i < 3; ++i) {
+        in_flight.push({&handlers[i], static_cast<Ticket>(i + 1), start + i * 10ms, 1, false});
+    }
+    std::vector<ReplyHandler*> expired;
+    EXPECT_EQ(in_flight.next_deadline(), start);
+
+    in_flight.take_expired(start - 1ns, expired);
+    EXPECT_TRUE(expired.empty());
+    in_flight.take_expired(start + 10ms, expired);
+    EXPECT_EQ(expired, (std::vector<ReplyHandler*>{&handlers[0], &handlers[1]}));
+    EXPECT_EQ(in_flight.next_deadline(), start + 20ms);
+    in_flight.take_expired(start + 10ms, expired);
+    EXPECT_EQ(expired.size(), 2U);
+    EXPECT_EQ(in_flight.take(3), &handlers[2]);
+    EXPECT_EQ(in_flight.next_deadline(), std::nullopt);
+    EXPECT_FALSE(in_flight.empty());
+}
+
+/// What the books say, kept in the plainest way.
+struct Model {
+    struct Command {
+        Ticket ticket;
+        int number;
+        TimePoint deadline;
+        std::string bytes;
+        bool has_handler;
+        bool is_unattended;
+    };
+    std::deque<Command> waiting;
+    std::deque<Command> written;
+    std::size_t counted = 0;
+
+    static int take(std::deque<Command>& commands, Ticket ticket) {
+        for (Command& command : commands) {
+            if (command.ticket == ticket && command.has_handler) {
+                command.has_handler = false;
+                return command.number;
+            }
+        }
+        return 0;
+    }
+    static std::vector<int> take_expired(std::deque<Command>& commands, TimePoint now) {
+        std::vector<int> expired;
+        for (Command& command : commands) {
+            if (command.has_handler && command.deadline <= now) {
+                command.has_handler = false;
+                expired.push_back(command.number);
+            }
+        }
+        return expired;
+    }
+};
+
+std::vector<int> numbers(const std::vector<ReplyHandler*>& handlers) {
+    std::vector<int> result;
+    for (const ReplyHandler* const handler : handlers) {
+        result.push_back(static_cast<const Handler*>(handler)->number());
+    }
+    return result;
+}
+
+TEST(Pipeline, BehavesAsItsModelUnderRandomCalls) {
+    std::mt19937 random(11);
+    const auto below = [&](std::size_t limit) { return std::uniform_int_distribution<std::size_t>(0, limit - 1)(random); };
+    std::deque<Handler> handlers;
+    handlers.emplace_back(0);
+    Outbox outbox;
+    InFlight in_flight;
+    Model model;
+    TimePoint now = start;
+    std::size_t counted = 0;
+    Ticket last = 0;
+    int sent = 0;
+    int swallowed = 0;
+    for (int round = 0; round < 50'000; ++round) {
+        now += std::chrono::milliseconds(below(2));
+        switch (below(16)) {
+        default: {
+            const std::string argument(below(40), 'x');
+            const bool is_unattended = below(8) == 0;
+            handlers.emplace_back(static_cast<int>(handlers.size()));
+            const std::size_t before = outbox.bytes();
+            last = append(outbox, argument, is_unattended ? nullptr : &handlers.back(), now + 20ms);
+            counted += outbox.bytes() - before + overhead;
+            model.waiting.push_back({last, handlers.back().number(), now + 20ms, wire(argument), !is_unattended, is_unattended});
+            model.counted += wire(argument).size() + overhead;
+            break;
+        }
+        case 0:
+        case 1:
+        case 2: {
+            const Ticket ticket = last - std::min<Ticket>(last, below(40));
+            const auto* const taken = static_cast<Handler*>(outbox.take(ticket));
+            ASSERT_EQ(taken == nullptr ? 0 : taken->number(), Model::take(model.waiting, ticket));
+            const auto* const written = static_cast<Handler*>(in_flight.take(ticket));
+            ASSERT_EQ(written == nullptr ? 0 : written->number(), Model::take(model.written, ticket));
+            break;
+        }
+        case 3: {
+            std::string buffer;
+            std::string expected;
+            counted -= outbox.move_to(buffer, in_flight);
+            for (Model::Command& command : model.waiting) {
+                if (command.has_handler || command.is_unattended) {
+                    expected += command.bytes;
+                    model.written.push_back(command);
+                    ++sent;
+                } else {
+                    model.counted -= command.bytes.size() + overhead;
+                }
+            }
+            model.waiting.clear();
+            ASSERT_EQ(buffer, expected);
+            break;
+        }
+        case 4:
+        case 5:
+            for (std::size_t i = below(10); i > 0 && !in_flight.empty(); --i) {
+                ASSERT_FALSE(model.written.empty());
+                const PendingCommand command = in_flight.pop();
+                const Model::Command expected = model.written.front();
+                model.written.pop_front();
+                ASSERT_EQ(command.ticket, expected.ticket);
+                ASSERT_EQ(command.handler != nullptr, expected.has_handler);
+                ASSERT_EQ(command.is_unattended, expected.is_unattended);
+                if (command.handler == nullptr && !command.is_unattended) { ++swallowed; }
+                counted -= command.bytes + overhead;
+                model.counted -= expected.bytes.size() + overhead;
+            }
+            break;
+        case 6: {
+            std::vector<ReplyHandler*> expired;
+            outbox.take_expired(now, expired);
+            ASSERT_EQ(numbers(expired), Model::take_expired(model.waiting, now));
+            expired.clear();
+            in_flight.take_expired(now, expired);
+            ASSERT_EQ(numbers(expired), Model::take_expired(model.written, now));
+            break;
+        }
+        case 7:
+            if (below(20) == 0) {
+                std::vector<ReplyHandler*> all;
+                counted -= in_flight.take_all(all);
+                counted -= outbox.take_all(all);
+                std::vector<int> expected;
+                for (auto* const commands : {&model.written, &model.waiting}) {
+                    for (const Model::Command& command : *commands) {
+                        if (command.has_handler) { expected.push_back(command.number); }
+                    }
+                    commands->clear();
+                }
+                model.counted = 0;
+                ASSERT_EQ(numbers(all), expected);
+            }
+            break;
+        }
+        ASSERT_EQ(counted, model.counted);
+        ASSERT_EQ(outbox.empty(), model.waiting.empty());
+        ASSERT_EQ(in_flight.empty(), model.written.empty());
+    }
+    EXPECT_GT(sent, 1'000);
+    EXPECT_GT(swallowed, 100);
+}
+
+// Handshake.
+
+Reply status(std::string_view text) {
+    Reply reply;
+    reply.set_text(Reply::Kind::status, text);
+    return reply;
+}
+
+Reply error(std::string_view text) {
+    Reply reply;
+    reply.set_text(Reply::Kind::error, text);
+    return reply;
+}
+
+ConnectionOptions full_options() {
+    ConnectionOptions options;
+    options.username = "app";
+    options.password = "s3cret";
+    options.database = 3;
+    options.client_name = "worker-1";
+    return options;
+}
+
+using Progress = Handshake::Progress;
+
+std::string commands(const std::vector<std::vector<std::string_view>>& all) {
+    std::string bytes;
+    for (const auto& command : all) {
+        append_command(bytes, command);
+    }
+    return bytes;
+}
+
+TEST(Handshake, SaysWhatTheOptionsAskForAndPingWhereNothingIsDue) {
+    ConnectionOptions options;
+    EXPECT_EQ(Handshake(options).bytes(), commands({{"PING"}}));
+    options.database = 0;
+    EXPECT_EQ(Handshake(options).bytes(), commands({{"PING"}}));
+    options.database = 15;
+    EXPECT_EQ(Handshake(options).bytes(), commands({{"SELECT", "15"}}));
+    options.client_name = "me";
+    EXPECT_EQ(Handshake(options).bytes(), commands({{"SELECT", "15"}, {"CLIENT", "SETNAME", "me"}}));
+    options.database.reset();
+    EXPECT_EQ(Handshake(options).bytes(), commands({{"CLIENT", "SETNAME", "me"}}));
+    EXPECT_EQ(Handshake(full_options()).bytes(),
+              commands({{"AUTH", "app", "s3cret"}, {"SELECT", "3"}, {"CLIENT", "SETNAME", "worker-1"}}));
+}
+
+TEST(Handshake, AuthenticatesWithAUserOnlyWhereThereIsOne) {
+    ConnectionOptions options;
+    options.password = "s3cret";
+    EXPECT_EQ(Handshake(options).bytes(), commands({{"AUTH", "s3cret"}}));
+    options.username = "app";
+    EXPECT_EQ(Handshake(options).bytes(), commands({{"AUTH", "app", "s3cret"}}));
+    options.password.reset();
+    EXPECT_EQ(Handshake(options).bytes(), commands({{"AUTH", "app", ""}}));
+}
+
+TEST(Handshake, IsBinarySafe) {
+    ConnectionOptions options;
+    options.username = "a b\r\n";
+    options.password = std::string("p\0w", 3);
+    EXPECT_EQ(Handshake(options).bytes(), commands({{"AUTH", "a b\r\n", std::string_view("p\0w", 3)}}));
+}
+
+TEST(Handshake, IsDoneWhenEveryAnswerIsThere) {
+    Handshake handshake(full_options());
+    EXPECT_EQ(handshake.next(status("OK")), Progress::waiting);
+    EXPECT_EQ(handshake.next(status("OK")), Progress::waiting);
+    EXPECT_EQ(handshake.next(status("OK")), Progress::done);
+    EXPECT_TRUE(handshake.problem().empty());
+
+    Handshake ping{ConnectionOptions()};
+    EXPECT_EQ(ping.next(status("PONG")), Progress::done);
+}
+
+TEST(Handshake, ARefusedPasswordNamesTheUserAndNeverThePassword) {
+    for (const char* const answer :
+         {"WRONGPASS invalid username-password pair or user is disabled.", "ERR invalid password", "NOAUTH Authentication required.",
+          "ERR Client sent AUTH, but no password is set", "ERR wrong number of arguments for 'auth' command",
+          "ERR unknown command `AUTH`, with args beginning with: `app`, `s3cret`, ",
+          "ERR unknown command 'AUTH', with args beginning with: 'app' 's3cret' ", "LOADING Redis is loading the dataset in memory"}) {
+        Handshake handshake(full_options());
+        EXPECT_EQ(handshake.next(error(answer)), Progress::refused);
+        EXPECT_NE(handshake.problem().find("app"), std::string::npos) << handshake.problem();
+        EXPECT_NE(handshake.problem().find("AUTH"), std::string::npos) << handshake.problem();
+        EXPECT_NE(handshake.problem().find(std::string_view(answer).substr(0, 6)), std::string::npos) << handshake.problem();
+        EXPECT_EQ(handshake.problem().find("s3cret"), std::string::npos) << handshake.problem();
+    }
+}
+
+TEST(Handshake, APasswordThatTheServerRepeatsIsNotInTheProblem) {
+    for (const char* const answer : {"ERR invalid password s3cret", "ERR AUTH app s3cret: no such user", "s3cret"}) {
+        Handshake handshake(full_options());
+        EXPECT_EQ(handshake.next(error(answer)), Progress::refused);
+        EXPECT_EQ(handshake.problem().find("s3cret"), std::string::npos) << handshake.problem();
+    }
+}
+
+TEST(Handshake, ARefusedPasswordWithoutAUserNamesTheDefaultUser) {
+    ConnectionOptions options;
+    options.password = "s3cret";
+    Handshake handshake(options);
+    EXPECT_EQ(handshake.next(error("WRONGPASS no")), Progress::refused);
+    EXPECT_NE(handshake.problem().find("\"default\""), std::string::npos) << handshake.problem();
+    EXPECT_EQ(handshake.problem().find("s3cret"), std::string::npos) << handshake.problem();
+}
+
+TEST(Handshake, TheProblemIsFitForALogLine) {
+    ConnectionOptions options = full_options();
+    options.username = "a\nb\x01";
+    Handshake handshake(options);
+    EXPECT_EQ(handshake.next(error("ERR a\nb\x7f" + std::string(10'000, 'x'))), Progress::refused);
+    EXPECT_EQ(handshake.problem().find_first_of("\n\x01\x7f"), std::string::npos) << handshake.problem();
+    EXPECT_LT(handshake.problem().size(), 1000U);
+}
+
+TEST(Handshake, ARefusedDatabaseIsARefusal) {
+    Handshake handshake(full_options());
+    EXPECT_EQ(handshake.next(status("OK")), Progress::waiting);
+    EXPECT_EQ(handshake.next(error("ERR DB index is out of range")), Progress::refused);
+    EXPECT_EQ(handshake.problem(), "SELECT was refused: ERR DB index is out of range");
+}
+
+TEST(Handshake, ARefusedNameIsHarmless) {
+    for (const char* const answer : {"ERR unknown subcommand 'SETNAME'", "NOPERM this user has no permissions", "ERR unknown command"}) {
+        Handshake handshake(full_options());
+        static_cast<void>(handshake.next(status("OK")));
+        static_cast<void>(handshake.next(status("OK")));
+        EXPECT_EQ(handshake.next(error(answer)), Progress::done) << answer;
+    }
+}
+
+TEST(Handshake, ANameRefusedForWhatTheServerIsIsARefusal) {
+    for (const char* const answer : {"NOAUTH Authentication required.", "LOADING Redis is loading the dataset in memory", "MASTERDOWN Link"}) {
+        ConnectionOptions options;
+        options.client_name = "me";
+        Handshake handshake(options);
+        EXPECT_EQ(handshake.next(error(answer)), Progress::refused) << answer;
+        EXPECT_NE(handshake.problem().find("CLIENT SETNAME"), std::string::npos);
+    }
+}
+
+TEST(Handshake, ARefusedPingIsARefusal) {
+    for (const char* const answer : {"NOAUTH Authentication required.", "LOADING Redis is loading", "MASTERDOWN Link with MASTER is down",
+                                     "DENIED Redis is running in protected mode", "ERR max number of clients reached"}) {
+        Handshake handshake{ConnectionOptions()};
+        EXPECT_EQ(handshake.next(error(answer)), Progress::refused) << answer;
+        EXPECT_EQ(handshake.problem(), "PING was refused: "s + answer);
+    }
+}
+
+TEST(Handshake, AnAnswerOfAnotherKindIsARefusal) {
+    Reply integer;
+    integer.set_integer(Reply::Kind::integer, 1);
+    Reply text;
+    text.set_text(Reply::Kind::string, "OK");
+    Reply array;
+    array.set_kind(Reply::Kind::array);
+    for (const Reply& answer : {integer, text, array, Reply(), status("QUEUED"), status("PONG"), status("ok"), status("OK ")}) {
+        for (int stage = 0; stage < 3; ++stage) {
+            Handshake handshake(full_options());
+            for (int i = 0; i < stage; ++i) {
+                static_cast<void>(handshake.next(status("OK")));
+            }
+            EXPECT_EQ(handshake.next(answer), Progress::refused) << stage;
+            EXPECT_FALSE(handshake.problem().empty());
+        }
+    }
+    Handshake ping{ConnectionOptions()};
+    EXPECT_EQ(ping.next(status("OK")), Progress::refused);
+}
+
+// Target.
+
+TEST(Target, IsFitForALogLine) {
+    Url url;
+    url.host = "ho\nst";
+    url.port = 6380;
+    EXPECT_EQ(Target(url).text(), "ho\\x0ast:6380");
+    EXPECT_FALSE(Target(url).is_socket_path());
+    url.path = "/run/\x01.sock";
+    EXPECT_EQ(Target(url).text(), "/run/\\x01.sock");
+    EXPECT_TRUE(Target(url).is_socket_path());
+}
+
+} // namespace
+} // namespace luzia::redis
