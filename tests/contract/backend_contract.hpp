@@ -205,7 +205,8 @@ TYPED_TEST_P(BackendContract, NoKeysAtAllIsNoQuestion) {
 
 TYPED_TEST_P(BackendContract, APatternTakesAwayWhatItMatchesAndNothingElse) {
     this->with_client([](auto& cache) -> asio::awaitable<void> {
-        const std::vector<std::pair<std::string, int>> entries{{"org:1:a", 1}, {"org:1:b", 1}, {"org:2:a", 1}, {"org:[1]:a", 1}, {"other", 1}};
+        const std::vector<std::pair<std::string, int>> entries{
+            {"org:1:a", 1}, {"org:1:b", 1}, {"org:2:a", 1}, {"org:[1]:a", 1}, {"other", 1}};
         co_await cache.set_many(entries);
         const std::size_t removed = co_await cache.invalidate_pattern("org:1:*");
         EXPECT_EQ(removed, 2U);
@@ -252,7 +253,8 @@ TYPED_TEST_P(BackendContract, APrefixIsLiteralEvenInPatterns) {
 
 TYPED_TEST_P(BackendContract, KeysAndValuesAreBytes) {
     this->with_client([](auto& cache) -> asio::awaitable<void> {
-        const std::vector<std::string> keys{std::string("nul\0key", 7), "line\r\nbreak", "*?[a]\\", "\xff\xfe\x80", std::string(1024 * 1024, 'k'), " "};
+        const std::vector<std::string> keys{
+            std::string("nul\0key", 7), "line\r\nbreak", "*?[a]\\", "\xff\xfe\x80", std::string(1024 * 1024, 'k'), " "};
         for (const std::string& key : keys) {
             const std::string value = "value of\r\n" + std::string("\0", 1) + std::to_string(key.size());
             const luzia::Effect stored = co_await cache.set(key, value);
@@ -343,9 +345,8 @@ TYPED_TEST_P(BackendContract, HandlersRunOnTheirOwnExecutorAndNeverInsideTheCall
     bool is_inside = true;
     bool was_inside = false;
     std::promise<bool> ran_elsewhere;
-    cache.set("key", 1, asio::bind_executor(other, [&](luzia::Effect) {
-        ran_elsewhere.set_value(other.get_executor().running_in_this_thread());
-    }));
+    cache.set("key", 1,
+              asio::bind_executor(other, [&](luzia::Effect) { ran_elsewhere.set_value(other.get_executor().running_in_this_thread()); }));
     cache.ping([&](bool) {
         was_inside = is_inside;
         io.stop();

@@ -74,7 +74,8 @@ TEST(Connection, TheHandshakeGoesAheadOfEverything) {
 }
 
 TEST(Connection, AnUnaskedReplyCostsTheConnectionAndNobodyGetsIt) {
-    for (const std::string unasked : {"$5\r\nwrong\r\n", "-ERR max number of clients reached\r\n", "garbage\r\n", "*2\r\n$1\r\na\r\n:1\r\n"}) {
+    for (const std::string unasked :
+         {"$5\r\nwrong\r\n", "-ERR max number of clients reached\r\n", "garbage\r\n", "*2\r\n$1\r\na\r\n:1\r\n"}) {
         FakeServer server;
         server.expect({"PING"}).reply("+PONG\r\n").expect({"GET", "a"}).reply("$1\r\n1\r\n" + unasked).expect_close();
         server.next_connection().expect({"PING"}).reply("+PONG\r\n").expect({"GET", "b"}).reply("$1\r\n2\r\n").expect_close();
@@ -216,11 +217,14 @@ TEST(Connection, EveryOperationCanBeCancelledBeforeAndAfterTheWrite) {
         {"invalidate_pattern",
          [&](auto slot, auto ended) { cache.invalidate_pattern("*", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
         {"get_many", [&](auto slot, auto ended) { cache.get_many(keys, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"set_many", [&](auto slot, auto ended) { cache.set_many(entries, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"erase_many", [&](auto slot, auto ended) { cache.erase_many(keys, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"set_many",
+         [&](auto slot, auto ended) { cache.set_many(entries, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"erase_many",
+         [&](auto slot, auto ended) { cache.erase_many(keys, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
         {"contains", [&](auto slot, auto ended) { cache.contains("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
         {"ping", [&](auto slot, auto ended) { cache.ping(asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"time_to_live", [&](auto slot, auto ended) { cache.time_to_live("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
+        {"time_to_live",
+         [&](auto slot, auto ended) { cache.time_to_live("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
     };
     const auto run_until = [&](const std::function<bool()>& condition) {
         const auto limit = std::chrono::steady_clock::now() + 20s;

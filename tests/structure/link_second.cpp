@@ -1,6 +1,4 @@
 // The other of two files that include everything.
 #include <luzia/luzia.hpp>
 
-const void* second_category() {
-    return &luzia::error_category();
-}
+const void* second_category() { return &luzia::error_category(); }

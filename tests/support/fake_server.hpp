@@ -138,7 +138,8 @@ private:
             char buffer[4096];
             boost::system::error_code error;
             if (!wait_readable(socket.native_handle())) { break; }
-            const std::size_t size = socket.read_some(boost::asio::buffer(buffer, std::min(sizeof buffer, expected.size() - got.size())), error);
+            const std::size_t size =
+                socket.read_some(boost::asio::buffer(buffer, std::min(sizeof buffer, expected.size() - got.size())), error);
             got.append(buffer, size);
             if (error || expected.compare(0, got.size(), got) != 0) { break; }
         }

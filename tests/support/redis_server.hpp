@@ -129,10 +129,23 @@ public:
 
 private:
     bool start() {
-        std::vector<std::string> command{"redis-server", "--port",       std::to_string(port_), "--bind",     "127.0.0.1",
-                                         "--save",       "",             "--appendonly",        "no",         "--dir",
-                                         directory_.path(), "--unixsocket", socket(),           "--daemonize", "no",
-                                         "--logfile",    directory_.file("redis.log")};
+        std::vector<std::string> command{"redis-server",
+                                         "--port",
+                                         std::to_string(port_),
+                                         "--bind",
+                                         "127.0.0.1",
+                                         "--save",
+                                         "",
+                                         "--appendonly",
+                                         "no",
+                                         "--dir",
+                                         directory_.path(),
+                                         "--unixsocket",
+                                         socket(),
+                                         "--daemonize",
+                                         "no",
+                                         "--logfile",
+                                         directory_.file("redis.log")};
         command.insert(command.end(), extra_.begin(), extra_.end());
         process_ = std::make_unique<Process>(command);
         const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);

@@ -150,8 +150,8 @@ TEST(Glob, MatchesWhatRedisMatches) {
         {"[\\", "\\", true},
         {"[a\\", "\\", true},
         {"[a\\", "a", true},
-        {"[a-\\]", "]", false}, // from a down to the backslash, then closed
-        {"[a-\\]", "_", true},
+        {"[a-\\]", "]", true}, // from the backslash up to a, then closed
+        {"[a-\\]", "b", false},
         // High bytes.
         {"\xc3\xa9*", "\xc3\xa9t\xc3\xa9", true},
         {"?", "\xff", true},

@@ -51,8 +51,10 @@ public:
     DefaultBackend(const executor_type& executor, const BackendOptions& options) : chosen_(choose(executor, options)) {}
 
     /// Any backend of your own, chosen at run time.
-    template <CacheBackend B>
-    requires(!std::same_as<B, DefaultBackend>) explicit DefaultBackend(B chosen) : chosen_(std::make_unique<Model<B>>(std::move(chosen))) {}
+    template <class B>
+    requires(!std::same_as<B, DefaultBackend> && CacheBackend<B>) // in this order: the concept asks for moves, which ask here again
+        explicit DefaultBackend(B chosen)
+        : chosen_(std::make_unique<Model<B>>(std::move(chosen))) {}
 
     [[nodiscard]] executor_type get_executor() const { return chosen_->get_executor(); }
     void submit(const backend::Request& request, backend::Operation& operation) { chosen_->submit(request, operation); }

@@ -31,6 +31,8 @@ public:
     using TimePoint = std::chrono::steady_clock::time_point;
 
     explicit MemoryStore(MemoryLimits limits = MemoryLimits()) noexcept : limits_(limits) {}
+    MemoryStore(const MemoryStore&) = delete; // its maps point into its own list
+    MemoryStore& operator=(const MemoryStore&) = delete;
 
     /// The bytes, until the next call; null where there are none. Counts as a use.
     [[nodiscard]] const std::string* get(std::string_view key, TimePoint now) {

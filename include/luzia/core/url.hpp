@@ -1,6 +1,8 @@
 // core/url.hpp: the URLs that name a server, taken apart. Pure; every refusal is a sentence that says what is allowed.
 #pragma once
 
+#include <luzia/core/text.hpp>
+
 #include <boost/system/result.hpp>
 
 #include <charconv>
@@ -26,7 +28,7 @@ struct Url {
     std::vector<std::pair<std::string, std::string>> parameters; ///< of the query, `db` aside
 };
 
-/// A URL made fit for the log: whatever stands before the last `@`, and the query, is masked.
+/// A URL made fit for the log: whatever stands before the last `@`, and the query, is masked, and the rest escaped.
 [[nodiscard]] inline std::string masked_url(std::string_view url) {
     std::string_view scheme;
     if (const std::size_t mark = url.find("://"); mark != std::string_view::npos) {
@@ -41,7 +43,7 @@ struct Url {
     const std::size_t query = url.find('?');
     text += url.substr(0, query);
     if (query != std::string_view::npos) { text += "?***"; }
-    return text;
+    return printable(text, 256);
 }
 
 namespace detail {

@@ -79,10 +79,13 @@ private:
 
     [[nodiscard]] std::size_t unparsed() const noexcept { return reader_->len - reader_->pos; }
 
+    /// Of the line's end, the first byte may be there already.
+    [[nodiscard]] bool is_line_too_long() const noexcept { return unparsed() > limits_.line_bytes + 1; }
+
     /// A line is unfinished and no newline has come since: parsing again would only scan it again.
     [[nodiscard]] bool is_inside_line() noexcept {
         if (!inside_line_ || may_complete_line_) { return false; }
-        if (unparsed() > limits_.line_bytes) { fail(Error::reply_too_large); }
+        if (is_line_too_long()) { fail(Error::reply_too_large); }
         return true;
     }
 
@@ -90,7 +93,7 @@ private:
     error_code check_unfinished() noexcept {
         may_complete_line_ = false;
         inside_line_ = unparsed() > 0 && reader_->ridx >= 0 && !is_inside_payload();
-        if (inside_line_ && unparsed() > limits_.line_bytes) { fail(Error::reply_too_large); }
+        if (inside_line_ && is_line_too_long()) { fail(Error::reply_too_large); }
         return error_;
     }
 

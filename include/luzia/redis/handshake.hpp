@@ -24,7 +24,7 @@ public:
 
     explicit Handshake(const ConnectionOptions& options) {
         if (options.username || options.password) {
-            const std::string_view password = options.password ? std::string_view(*options.password) : std::string_view();
+            const std::string& password = password_ = options.password.value_or("");
             user_ = options.username.value_or("default");
             if (options.username) {
                 add(Stage::auth, {"AUTH", *options.username, password});
@@ -80,6 +80,9 @@ private:
         case Stage::ping: text = "PING"; break;
         }
         if (!reply.is_error()) { return text + " was answered with something that is no answer to it"; }
+        if (!password_.empty() && reply.text().find(password_) != std::string::npos) {
+            return text + " was refused, in words that repeat the password";
+        }
         return text + " was refused: " + printable_server_text(reply.text());
     }
 
@@ -87,6 +90,7 @@ private:
     std::vector<Stage> stages_;
     std::size_t answered_ = 0;
     std::string user_;
+    std::string password_;
     std::string problem_;
 };
 

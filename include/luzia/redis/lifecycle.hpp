@@ -59,7 +59,10 @@ public:
     /// The connection is wanted for the first time.
     [[nodiscard]] Step wanted() noexcept { return phase_ == Phase::idle ? begin_attempt() : Step::none; }
 
+    // Each of these is for the phase before it; what comes later, after `close` above all, changes nothing.
+
     [[nodiscard]] Step resolved(std::size_t addresses) noexcept {
+        if (phase_ != Phase::resolving) { return Step::none; }
         addresses_ = addresses;
         address_ = 0;
         phase_ = Phase::connecting;
@@ -67,16 +70,19 @@ public:
     }
 
     [[nodiscard]] Step connected() noexcept {
+        if (phase_ != Phase::connecting) { return Step::none; }
         phase_ = Phase::securing;
         return Step::secure;
     }
 
     [[nodiscard]] Step secured() noexcept {
+        if (phase_ != Phase::securing) { return Step::none; }
         phase_ = Phase::handshaking;
         return Step::handshake;
     }
 
     [[nodiscard]] Step shaken_hands(TimePoint now) noexcept {
+        if (phase_ != Phase::handshaking) { return Step::none; }
         phase_ = Phase::ready;
         has_been_ready_ = true;
         ready_since_ = now;
