@@ -4,6 +4,9 @@
 
 #include <luzia/backend/default_backend.hpp>
 
+#include <atomic>
+#include <memory>
+
 namespace luzia_test {
 namespace {
 
@@ -57,7 +60,33 @@ struct MemoryChosenByUrl {
     }
 };
 
-using Backends = ::testing::Types<Memory, RedisOverTcp, RedisOverAUnixSocket, RedisOverFourConnections, ChosenByUrl, MemoryChosenByUrl>;
+/// The backend of docs/backends.md, as it stands there.
+class CountingBackend {
+public:
+    explicit CountingBackend(luzia::MemoryBackend next) : next_(std::move(next)) {}
+
+    boost::asio::any_io_executor get_executor() const { return next_.get_executor(); }
+
+    void submit(const luzia::backend::Request& request, luzia::backend::Operation& operation) {
+        ++*questions_;
+        next_.submit(request, operation);
+    }
+    void cancel(luzia::backend::Operation& operation) { next_.cancel(operation); }
+    void close() { next_.close(); }
+    luzia::backend::Status status() const { return next_.status(); }
+
+private:
+    luzia::MemoryBackend next_;
+    std::unique_ptr<std::atomic<int>> questions_ = std::make_unique<std::atomic<int>>(0);
+};
+
+struct AUsersOwn {
+    using Backend = CountingBackend;
+    static Backend make(asio::any_io_executor executor) { return Backend(luzia::MemoryBackend(std::move(executor))); }
+};
+
+using Backends =
+    ::testing::Types<Memory, AUsersOwn, RedisOverTcp, RedisOverAUnixSocket, RedisOverFourConnections, ChosenByUrl, MemoryChosenByUrl>;
 
 class BackendNames {
 public:
@@ -68,6 +97,7 @@ public:
         if constexpr (std::is_same_v<Factory, RedisOverAUnixSocket>) { return "RedisOverAUnixSocket"; }
         if constexpr (std::is_same_v<Factory, RedisOverFourConnections>) { return "RedisOverFourConnections"; }
         if constexpr (std::is_same_v<Factory, ChosenByUrl>) { return "ChosenByUrl"; }
+        if constexpr (std::is_same_v<Factory, AUsersOwn>) { return "AUsersOwn"; }
         return "MemoryChosenByUrl";
     }
 };

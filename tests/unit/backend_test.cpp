@@ -256,8 +256,8 @@ TEST(Glob, MatchesWhatARecursiveMatcherMatchesForRandomPatterns) {
 
 TEST(Glob, AnEscapedTextMatchesItselfAlone) {
     std::mt19937 random(6);
-    std::vector<std::string> texts = {"",     "*",   "?",      "[a]",    "[^a]",    "\\",      "a\\",     "\\*",     "[",         "]",
-                                      "a-b",  "^",   "{a,b}",  "org:*:", "a?c[d]*", "\0"s,     "\xff\x80", "[a-z]x\\", "tenant:[1]"};
+    std::vector<std::string> texts = {"",    "*", "?",     "[a]",    "[^a]",    "\\",  "a\\",      "\\*",      "[",         "]",
+                                      "a-b", "^", "{a,b}", "org:*:", "a?c[d]*", "\0"s, "\xff\x80", "[a-z]x\\", "tenant:[1]"};
     for (int i = 0; i < 2'000; ++i) {
         std::string text;
         for (std::size_t j = std::uniform_int_distribution<std::size_t>(0, 6)(random); j > 0; --j) {
@@ -393,7 +393,8 @@ TEST(MemoryStore, ZeroAndNegativeTtlsRemove) {
 
 TEST(MemoryStore, WithoutExpiryAValueStays) {
     MemoryStore store;
-    for (const Ttl ttl : {no_expiry, Ttl(std::chrono::hours::max()), Ttl(std::chrono::milliseconds(std::numeric_limits<std::int64_t>::max() / 2 - 1))}) {
+    for (const Ttl ttl :
+         {no_expiry, Ttl(std::chrono::hours::max()), Ttl(std::chrono::milliseconds(std::numeric_limits<std::int64_t>::max() / 2 - 1))}) {
         store.set("key", "value", ttl, start);
         EXPECT_EQ(read(store, "key", start + 24h * 365 * 200), "value");
         ASSERT_TRUE(store.time_to_live("key", start));
@@ -737,15 +738,16 @@ TEST(BackendOptions, AMessageNamesTheMemberThatMakesNoSense) {
           [&](BackendOptions& o) { o.health_check_interval = year + 1ms; }}},
         {"backoff.min",
          {[](BackendOptions& o) { o.backoff.min = 0ms; }, [](BackendOptions& o) { o.backoff.min = -1ms; },
-          [&](BackendOptions& o) { o.backoff = {year + 1ms, year + 2ms}; }}},
+          [&](BackendOptions& o) {
+              o.backoff = {year + 1ms, year + 2ms};
+          }}},
         {"backoff.max",
          {[](BackendOptions& o) { o.backoff.max = 49ms; }, [](BackendOptions& o) { o.backoff.max = 0ms; },
           [&](BackendOptions& o) { o.backoff.max = year + 1ms; }}},
         {"max_pending_bytes", {[](BackendOptions& o) { o.max_pending_bytes = 0; }}},
         {"max_value_bytes",
          {[](BackendOptions& o) { o.max_value_bytes = 0; }, [](BackendOptions& o) { o.max_value_bytes = (std::size_t{512} << 20U) + 1; }}},
-        {"database",
-         {[](BackendOptions& o) { o.database = -1; }, [](BackendOptions& o) { o.database = std::numeric_limits<int>::min(); }}},
+        {"database", {[](BackendOptions& o) { o.database = -1; }, [](BackendOptions& o) { o.database = std::numeric_limits<int>::min(); }}},
         {"client_name",
          {[](BackendOptions& o) { o.client_name = "a b"; }, [](BackendOptions& o) { o.client_name = "a\n"; },
           [](BackendOptions& o) { o.client_name = "\x7f"; }, [](BackendOptions& o) { o.client_name = "caf\xc3\xa9"; },
@@ -827,8 +829,9 @@ TEST(BackendOptions, TheLimitsOfAMemoryStoreComeFromItsUrl) {
     EXPECT_EQ(limits("memory://?max_entries=10").entries, 10U);
     EXPECT_EQ(limits("memory:///?max_entries=10&max_bytes=2048").bytes, 2048U);
     EXPECT_EQ(limits("memory://?max_entries=0&max_bytes=0").entries, 0U);
-    for (const char* const bad : {"memory://?max_entries=", "memory://?max_entries=-1", "memory://?max_entries=ten", "memory://?max_bytes=1k",
-                                  "memory://?max_bytes=99999999999999999999999", "memory://?maxmemory=1", "memory://?x"}) {
+    for (const char* const bad :
+         {"memory://?max_entries=", "memory://?max_entries=-1", "memory://?max_entries=ten", "memory://?max_bytes=1k",
+          "memory://?max_bytes=99999999999999999999999", "memory://?maxmemory=1", "memory://?x"}) {
         const std::string message = message_of([&] { static_cast<void>(limits(bad)); });
         EXPECT_EQ(message.rfind("luzia: url: ", 0), 0U) << bad << ": " << message;
     }

@@ -85,7 +85,8 @@ TEST(Url, KnowsEverySchemeAndNoOther) {
     EXPECT_EQ(parsed("disabled://").scheme, "disabled");
     EXPECT_EQ(parsed("REDIS://Host").scheme, "redis");
     EXPECT_EQ(parsed("REDIS://Host").host, "Host");
-    for (const char* const text : {"http://host", "redi://host", "redisss://host", " redis://host", "redis ://host", "://host", "tcp://host"}) {
+    for (const char* const text :
+         {"http://host", "redi://host", "redisss://host", " redis://host", "redis ://host", "://host", "tcp://host"}) {
         expect_problem(text, "unknown scheme");
     }
 }
@@ -180,8 +181,8 @@ TEST(Url, TheZoneOfAnIpv6AddressIsPercentDecoded) { EXPECT_EQ(parsed("redis://[f
 TEST(Url, APortIsANumberFrom1To65535) {
     EXPECT_EQ(parsed("redis://host:1").port, 1);
     EXPECT_EQ(parsed("redis://host:65535").port, 65535);
-    for (const char* const bad : {"0", "65536", "-1", "+1", "4294967297", "99999999999999999999", "port", "63x", "6379 ", " 6379", "0x10", "1.5",
-                                  "", "00"}) {
+    for (const char* const bad :
+         {"0", "65536", "-1", "+1", "4294967297", "99999999999999999999", "port", "63x", "6379 ", " 6379", "0x10", "1.5", "", "00"}) {
         expect_problem("redis://host:"s + bad, "port that is not a number from 1 to 65535");
         expect_problem("redis://host:"s + bad + "/1", "port that is not a number from 1 to 65535");
     }
@@ -318,12 +319,17 @@ TEST(MaskedUrl, KeepsWhatIsNoSecret) {
 }
 
 TEST(MaskedUrl, NeverShowsAPassword) {
-    for (const char* const text :
-         {"redis://user:s3cret@host", "redis://:s3cret@host", "redis://s3cret@host", "redis://user:a@s3cret@host",
-          "redis://user:s3cret@b@host", "redis://user:a/s3cret@host", "redis://user:a?s3cret@host", "redis://user:s3cret?b@host",
-          "redis://user:a#s3cret@host", "redis://user:x://s3cret@host", "redis://host?password=s3cret", "redis://host?a=b?s3cret",
-          "redis://host?s3cret@x", "user:s3cret@host", "user:s3cret@host/1", "redis://user:s3cret%zz@host", "unix://user:s3cret@/sock",
-          "redis:user:s3cret@host", "redis:/user:s3cret@host", "redis://user:s3cret@", "redis://user:[s3cret@host"}) {
+    for (const char* const text : {"redis://user:s3cret@host",     "redis://:s3cret@host",
+                                   "redis://s3cret@host",          "redis://user:a@s3cret@host",
+                                   "redis://user:s3cret@b@host",   "redis://user:a/s3cret@host",
+                                   "redis://user:a?s3cret@host",   "redis://user:s3cret?b@host",
+                                   "redis://user:a#s3cret@host",   "redis://user:x://s3cret@host",
+                                   "redis://host?password=s3cret", "redis://host?a=b?s3cret",
+                                   "redis://host?s3cret@x",        "user:s3cret@host",
+                                   "user:s3cret@host/1",           "redis://user:s3cret%zz@host",
+                                   "unix://user:s3cret@/sock",     "redis:user:s3cret@host",
+                                   "redis:/user:s3cret@host",      "redis://user:s3cret@",
+                                   "redis://user:[s3cret@host"}) {
         EXPECT_EQ(masked_url(text).find("s3cret"), std::string::npos) << masked_url(text);
     }
 }
@@ -365,10 +371,10 @@ TEST(Ttl, RoundsUp) {
 }
 
 TEST(Ttl, ZeroAndNegativeAreRemovals) {
-    for (const Ttl ttl : {Ttl(0s), Ttl(-1ms), Ttl(-1h), Ttl(-1ns), Ttl(std::chrono::hours::min()), Ttl(std::chrono::milliseconds::min()),
-                          Ttl(std::chrono::nanoseconds::min()), Ttl(std::chrono::duration<double>(0.0)),
-                          Ttl(std::chrono::duration<double>(-0.0)), Ttl(std::chrono::duration<double>(-1e300)),
-                          Ttl(std::chrono::duration<double>(-std::numeric_limits<double>::infinity()))}) {
+    for (const Ttl ttl :
+         {Ttl(0s), Ttl(-1ms), Ttl(-1h), Ttl(-1ns), Ttl(std::chrono::hours::min()), Ttl(std::chrono::milliseconds::min()),
+          Ttl(std::chrono::nanoseconds::min()), Ttl(std::chrono::duration<double>(0.0)), Ttl(std::chrono::duration<double>(-0.0)),
+          Ttl(std::chrono::duration<double>(-1e300)), Ttl(std::chrono::duration<double>(-std::numeric_limits<double>::infinity()))}) {
         EXPECT_TRUE(ttl.is_removal());
         EXPECT_FALSE(ttl.is_forever());
         EXPECT_LE(ttl.value(), 0ms);
@@ -395,9 +401,7 @@ TEST(Ttl, WhatRedisCouldNotTakeIsForEver) {
     EXPECT_FALSE(Ttl(std::chrono::hours(24 * 365 * 1000)).is_forever());
 }
 
-TEST(Ttl, NoNumberIsForEver) {
-    EXPECT_TRUE(Ttl(std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())).is_forever());
-}
+TEST(Ttl, NoNumberIsForEver) { EXPECT_TRUE(Ttl(std::chrono::duration<double>(std::numeric_limits<double>::quiet_NaN())).is_forever()); }
 
 TEST(Ttl, NoPeriodOverflows) {
     using Frames = std::chrono::duration<std::int64_t, std::ratio<1, 60>>;
@@ -456,10 +460,9 @@ TEST(Printable, CutsAfterTheLimit) {
 
 TEST(PrintableServerText, CutsTheArgumentsThatRedisRepeats) {
     EXPECT_EQ(printable_server_text("WRONGTYPE Operation against a key"), "WRONGTYPE Operation against a key");
-    for (const char* const text :
-         {"ERR unknown command `AUTH2`, with args beginning with: `app`, `s3cret`, ",
-          "ERR unknown command 'AUTH2', with args beginning with: 'app' 's3cret' ",
-          "ERR unknown command 'AUTH2' args beginning with: 's3cret'", "ERR args beginning with 's3cret'"}) {
+    for (const char* const text : {"ERR unknown command `AUTH2`, with args beginning with: `app`, `s3cret`, ",
+                                   "ERR unknown command 'AUTH2', with args beginning with: 'app' 's3cret' ",
+                                   "ERR unknown command 'AUTH2' args beginning with: 's3cret'", "ERR args beginning with 's3cret'"}) {
         const std::string line = printable_server_text(text);
         EXPECT_EQ(line.find("s3cret"), std::string::npos) << line;
         EXPECT_EQ(line.rfind("ERR", 0), 0U) << line;
@@ -690,10 +693,11 @@ TEST(EventLog, WithoutAnyLoggerNothingHappens) {
 
 // Errors and outcomes.
 
-constexpr Error all_errors[] = {Error::not_connected,   Error::connection_lost, Error::timed_out,         Error::silent,   Error::cancelled,
-                                Error::closed,          Error::overloaded,      Error::protocol,          Error::reply_too_large,
-                                Error::handshake_refused, Error::disabled,      Error::no_such_host,      Error::invalid_key,
-                                Error::value_too_large, Error::unencodable,     Error::undecodable,       Error::unsupported};
+constexpr Error all_errors[] = {
+    Error::not_connected, Error::connection_lost, Error::timed_out,   Error::silent,          Error::cancelled,
+    Error::closed,        Error::overloaded,      Error::protocol,    Error::reply_too_large, Error::handshake_refused,
+    Error::disabled,      Error::no_such_host,    Error::invalid_key, Error::value_too_large, Error::unencodable,
+    Error::undecodable,   Error::unsupported};
 
 TEST(Error, EveryOneHasItsOwnMessageAndIsAFailure) {
     std::set<std::string> messages;
@@ -752,9 +756,7 @@ TEST(ServerError, IsTheFirstWordOfTheReply) {
         EXPECT_EQ(server_error(text), expected) << text;
         const error_code code = expected;
         EXPECT_EQ(outcome_of(code), Outcome::refused);
-        if (expected != ServerError::other) {
-            EXPECT_EQ(code.message(), "the server answered " + text.substr(0, text.find(' ')));
-        }
+        if (expected != ServerError::other) { EXPECT_EQ(code.message(), "the server answered " + text.substr(0, text.find(' '))); }
         seen.insert(expected);
     }
     EXPECT_EQ(seen.size(), static_cast<std::size_t>(ServerError::busygroup));
@@ -763,14 +765,22 @@ TEST(ServerError, IsTheFirstWordOfTheReply) {
 
 TEST(Outcome, OfEveryError) {
     const std::map<Error, Outcome> expected = {
-        {Error::not_connected, Outcome::unavailable}, {Error::connection_lost, Outcome::unavailable},
-        {Error::timed_out, Outcome::timed_out},       {Error::silent, Outcome::unavailable},
-        {Error::cancelled, Outcome::cancelled},       {Error::closed, Outcome::closed},
-        {Error::overloaded, Outcome::shed},           {Error::protocol, Outcome::unavailable},
-        {Error::reply_too_large, Outcome::unavailable}, {Error::handshake_refused, Outcome::unavailable},
-        {Error::disabled, Outcome::unavailable},      {Error::no_such_host, Outcome::unavailable},
-        {Error::invalid_key, Outcome::invalid},       {Error::value_too_large, Outcome::invalid},
-        {Error::unencodable, Outcome::invalid},       {Error::undecodable, Outcome::undecodable},
+        {Error::not_connected, Outcome::unavailable},
+        {Error::connection_lost, Outcome::unavailable},
+        {Error::timed_out, Outcome::timed_out},
+        {Error::silent, Outcome::unavailable},
+        {Error::cancelled, Outcome::cancelled},
+        {Error::closed, Outcome::closed},
+        {Error::overloaded, Outcome::shed},
+        {Error::protocol, Outcome::unavailable},
+        {Error::reply_too_large, Outcome::unavailable},
+        {Error::handshake_refused, Outcome::unavailable},
+        {Error::disabled, Outcome::unavailable},
+        {Error::no_such_host, Outcome::unavailable},
+        {Error::invalid_key, Outcome::invalid},
+        {Error::value_too_large, Outcome::invalid},
+        {Error::unencodable, Outcome::invalid},
+        {Error::undecodable, Outcome::undecodable},
         {Error::unsupported, Outcome::invalid},
     };
     for (const Error error : all_errors) {

@@ -601,7 +601,8 @@ TEST(Reader, RandomBytesNeverCrashItAndSplitsNeverChangeWhatTheyMean) {
         const std::string bytes = random_input(random) + std::string(17 * 1024, 'x');
         std::vector<std::string_view> pieces;
         for (std::size_t at = 0; at < bytes.size();) {
-            const std::size_t size = bytes.size() - at > 17 * 1024 ? 1 + std::uniform_int_distribution<std::size_t>(0, 20)(random) : bytes.size();
+            const std::size_t size =
+                bytes.size() - at > 17 * 1024 ? 1 + std::uniform_int_distribution<std::size_t>(0, 20)(random) : bytes.size();
             pieces.push_back(std::string_view(bytes).substr(at, size));
             at += size;
         }

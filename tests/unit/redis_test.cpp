@@ -852,8 +852,7 @@ TEST(Handshake, SaysWhatTheOptionsAskForAndPingWhereNothingIsDue) {
     EXPECT_EQ(Handshake(options).bytes(), commands({{"SELECT", "15"}, {"CLIENT", "SETNAME", "me"}}));
     options.database.reset();
     EXPECT_EQ(Handshake(options).bytes(), commands({{"CLIENT", "SETNAME", "me"}}));
-    EXPECT_EQ(Handshake(full_options()).bytes(),
-              commands({{"AUTH", "app", "s3cret"}, {"SELECT", "3"}, {"CLIENT", "SETNAME", "worker-1"}}));
+    EXPECT_EQ(Handshake(full_options()).bytes(), commands({{"AUTH", "app", "s3cret"}, {"SELECT", "3"}, {"CLIENT", "SETNAME", "worker-1"}}));
 }
 
 TEST(Handshake, AuthenticatesWithAUserOnlyWhereThereIsOne) {
@@ -942,7 +941,8 @@ TEST(Handshake, ARefusedNameIsHarmless) {
 }
 
 TEST(Handshake, ANameRefusedForWhatTheServerIsIsARefusal) {
-    for (const char* const answer : {"NOAUTH Authentication required.", "LOADING Redis is loading the dataset in memory", "MASTERDOWN Link"}) {
+    for (const char* const answer :
+         {"NOAUTH Authentication required.", "LOADING Redis is loading the dataset in memory", "MASTERDOWN Link"}) {
         ConnectionOptions options;
         options.client_name = "me";
         Handshake handshake(options);

@@ -28,11 +28,18 @@ namespace luzia {
     return text;
 }
 
-/// An error reply made fit for the log. Redis echoes the arguments of a command that it does not know: passwords and values among them.
-[[nodiscard]] inline std::string printable_server_text(std::string_view text) {
-    std::size_t cut = text.find(", with args beginning with");
-    if (cut == std::string_view::npos) { cut = text.find("args beginning with"); }
-    return printable(text.substr(0, cut), 200);
+/// An error reply without the arguments that Redis repeats of a command it does not know: passwords and values among them.
+[[nodiscard]] inline std::string_view without_echo(std::string_view text) noexcept {
+    const std::size_t cut = text.find("args beginning with");
+    if (cut == std::string_view::npos) { return text; }
+    text = text.substr(0, cut);
+    for (const std::string_view rest : {std::string_view(", with "), std::string_view(" with ")}) {
+        if (text.ends_with(rest)) { return text.substr(0, text.size() - rest.size()); }
+    }
+    return text;
 }
+
+/// An error reply made fit for the log.
+[[nodiscard]] inline std::string printable_server_text(std::string_view text) { return printable(without_echo(text), 200); }
 
 } // namespace luzia

@@ -96,6 +96,7 @@ protected:
         io_->attempt_timer.cancel();
     }
 
+    /// `detail` goes to the log as it is.
     void lose(error_code reason, std::string_view detail) {
         const Phase phase = lifecycle_.phase();
         if (phase == Phase::idle || phase == Phase::backing_off || phase == Phase::closed) { return; }
@@ -106,14 +107,14 @@ protected:
         const Admission admission = lifecycle_.admission();
         if (step != Step::connect && !std::exchange(is_known_to_be_down_, true)) {
             log_->transition(spdlog::level::warn, "luzia: " + std::string(was_ready ? "lost the connection to " : "no connection to ") +
-                                                      target_.text() + ": " + printable(detail, 256));
+                                                      target_.text() + ": " + std::string(detail));
         }
         on_link_lost(reason, admission);
         perform(step);
     }
 
     void lose_for_protocol(error_code reason, std::string_view detail) {
-        log_->event(spdlog::level::err, "protocol error", "luzia: " + target_.text() + " broke the protocol: " + printable(detail, 256));
+        log_->event(spdlog::level::err, "protocol error", "luzia: " + target_.text() + " broke the protocol: " + std::string(detail));
         lose(reason, detail);
     }
 

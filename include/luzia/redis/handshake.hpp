@@ -80,7 +80,7 @@ private:
         case Stage::ping: text = "PING"; break;
         }
         if (!reply.is_error()) { return text + " was answered with something that is no answer to it"; }
-        if (!password_.empty() && reply.text().find(password_) != std::string::npos) {
+        if (!password_.empty() && without_echo(reply.text()).find(password_) != std::string_view::npos) {
             return text + " was refused, in words that repeat the password";
         }
         return text + " was refused: " + printable_server_text(reply.text());

@@ -1,0 +1,762 @@
+// unit/cache_test.cpp: options and what the environment says, results, counts, drains, and which client is deduced from what.
+#include <luzia/cache/counters.hpp>
+#include <luzia/cache/drain.hpp>
+#include <luzia/cache/options.hpp>
+#include <luzia/cache/results.hpp>
+#include <luzia/cache/state.hpp>
+#include <luzia/luzia.hpp>
+
+#include <gtest/gtest.h>
+
+#include <spdlog/sinks/ostream_sink.h>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace luzia {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using namespace std::string_literals;
+
+/// Sets or unsets a variable of the environment, and puts back what was there.
+class Variable {
+public:
+    Variable(const char* name, const char* value) : name_(name) {
+        if (const char* const before = std::getenv(name)) { before_ = before; }
+        put(value);
+    }
+    Variable(const Variable&) = delete;
+    Variable& operator=(const Variable&) = delete;
+    ~Variable() { put(before_ ? before_->c_str() : nullptr); }
+
+private:
+    void put(const char* value) const {
+        if (value != nullptr) {
+            ::setenv(name_, value, 1);
+        } else {
+            ::unsetenv(name_);
+        }
+    }
+
+    const char* name_;
+    std::optional<std::string> before_;
+};
+
+/// spdlog's default logger, for as long as this lives: "level text" lines in a string.
+class DefaultLog {
+public:
+    DefaultLog()
+        : before_(spdlog::default_logger()),
+          logger_(std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(stream_))) {
+        logger_->set_pattern("%l %v");
+        spdlog::set_default_logger(logger_);
+    }
+    DefaultLog(const DefaultLog&) = delete;
+    DefaultLog& operator=(const DefaultLog&) = delete;
+    ~DefaultLog() { spdlog::set_default_logger(before_); }
+
+    [[nodiscard]] const std::shared_ptr<spdlog::logger>& logger() const { return logger_; }
+    [[nodiscard]] std::vector<std::string> lines() const {
+        std::vector<std::string> lines;
+        std::istringstream text(stream_.str());
+        for (std::string line; std::getline(text, line);) {
+            lines.push_back(line);
+        }
+        return lines;
+    }
+
+private:
+    std::ostringstream stream_;
+    std::shared_ptr<spdlog::logger> before_;
+    std::shared_ptr<spdlog::logger> logger_;
+};
+
+std::string message_of(const std::function<void()>& call) {
+    try {
+        call();
+    } catch (const std::invalid_argument& problem) { return problem.what(); }
+    return "";
+}
+
+// Options.
+
+TEST(CacheOptions, TheDefaultsAreThoseOfTheDocumentation) {
+    const CacheOptions options;
+    EXPECT_EQ(options.url, "redis://localhost:6379");
+    EXPECT_EQ(options.default_ttl, 300s);
+    EXPECT_EQ(options.key_prefix, "");
+    EXPECT_EQ(options.command_timeout, 500ms);
+    EXPECT_EQ(options.connect_timeout, 1s);
+    EXPECT_EQ(options.connections, 1U);
+    EXPECT_EQ(options.max_pending_bytes, std::size_t{64} << 20U);
+    EXPECT_EQ(options.max_value_bytes, std::size_t{512} << 20U);
+    EXPECT_EQ(options.backoff.min, 50ms);
+    EXPECT_EQ(options.backoff.max, 2s);
+    EXPECT_EQ(options.health_check_interval, 15s);
+    EXPECT_EQ(options.logger, nullptr);
+    EXPECT_FALSE(options.is_url_from_environment());
+    static_assert(!std::is_aggregate_v<CacheOptions> && !std::is_aggregate_v<SetOptions> && !std::is_aggregate_v<Effect>);
+}
+
+TEST(CacheOptions, AnEmptyEnvironmentGivesTheDefaults) {
+    const Variable url("REDIS_URL", nullptr);
+    const Variable ttl("CACHE_TTL", nullptr);
+    const DefaultLog log;
+    const CacheOptions options = CacheOptions::from_environment();
+    EXPECT_EQ(options.url, "redis://localhost:6379");
+    EXPECT_EQ(options.default_ttl, 300s);
+    EXPECT_FALSE(options.is_url_from_environment());
+    EXPECT_TRUE(log.lines().empty());
+}
+
+TEST(CacheOptions, TheEnvironmentNamesTheServerAndTheTtl) {
+    const Variable url("REDIS_URL", "redis://cache:6380/2");
+    const Variable ttl("CACHE_TTL", "60");
+    const DefaultLog log;
+    const CacheOptions options = CacheOptions::from_environment();
+    EXPECT_EQ(options.url, "redis://cache:6380/2");
+    EXPECT_EQ(options.default_ttl, 60s);
+    EXPECT_TRUE(options.is_url_from_environment());
+    EXPECT_EQ(detail::usable(options).url, "redis://cache:6380/2");
+    EXPECT_TRUE(log.lines().empty());
+}
+
+TEST(CacheOptions, AGoodCacheTtlIsTaken) {
+    const Variable url("REDIS_URL", nullptr);
+    const DefaultLog log;
+    const std::vector<std::pair<const char*, Ttl>> cases = {
+        {"1", 1s}, {"0300", 300s}, {"86400", 24h}, {"9223372036854775807", no_expiry}, {"9223372036854775", no_expiry}};
+    for (const auto& [text, expected] : cases) {
+        const Variable ttl("CACHE_TTL", text);
+        EXPECT_EQ(CacheOptions::from_environment().default_ttl, expected) << text;
+    }
+    EXPECT_TRUE(log.lines().empty());
+}
+
+TEST(CacheOptions, ABadCacheTtlIsLoggedAnd300Taken) {
+    const Variable url("REDIS_URL", nullptr);
+    for (const char* const bad : {"", " ", "abc", "0", "-1", "-300", "60s", " 60", "60 ", "60\n", "1.5", "1e3", "0x10", "+60",
+                                  "9223372036854775808", "99999999999999999999999", "-99999999999999999999999", "\x1b[2J"}) {
+        const Variable ttl("CACHE_TTL", bad);
+        const DefaultLog log;
+        EXPECT_EQ(CacheOptions::from_environment().default_ttl, 300s) << bad;
+        ASSERT_EQ(log.lines().size(), 1U) << bad;
+        EXPECT_EQ(log.lines()[0].rfind("warning ", 0), 0U) << log.lines()[0];
+        EXPECT_NE(log.lines()[0].find("CACHE_TTL"), std::string::npos) << log.lines()[0];
+        EXPECT_EQ(log.lines()[0].find('\x1b'), std::string::npos) << log.lines()[0];
+    }
+}
+
+TEST(CacheOptions, ABadUrlOfTheEnvironmentIsLoggedAndDisablesTheClient) {
+    const Variable ttl("CACHE_TTL", nullptr);
+    for (const char* const bad : {"", "localhost:6379", "http://host", "redis://app:s3cret@host:0", "redis://app:s3cret@", "redis://host/x",
+                                  "rediss://app:s3cret@host", "memory://?max_entries=many", "redis://app:s3?cret@host"}) {
+        const Variable url("REDIS_URL", bad);
+        const DefaultLog log;
+        const CacheOptions options = CacheOptions::from_environment();
+        EXPECT_TRUE(log.lines().empty());
+
+        const CacheOptions usable = detail::usable(options);
+
+        EXPECT_EQ(usable.url, "disabled://") << bad;
+        ASSERT_EQ(log.lines().size(), 1U) << bad;
+        EXPECT_EQ(log.lines()[0].rfind("error ", 0), 0U) << log.lines()[0];
+        EXPECT_NE(log.lines()[0].find("REDIS_URL"), std::string::npos) << log.lines()[0];
+        EXPECT_NE(log.lines()[0].find("disabled"), std::string::npos) << log.lines()[0];
+        EXPECT_EQ(log.lines()[0].find("s3"), std::string::npos) << log.lines()[0];
+    }
+}
+
+TEST(CacheOptions, ABadUrlOfTheEnvironmentIsOneLogLineWhateverItHolds) {
+    const Variable url("REDIS_URL", "redis://ho\nst\x1b[2J/\nerror forged line");
+    const DefaultLog log;
+    EXPECT_EQ(detail::usable(CacheOptions::from_environment()).url, "disabled://");
+    EXPECT_EQ(log.lines().size(), 1U);
+    EXPECT_EQ(log.lines().at(0).find('\x1b'), std::string::npos);
+}
+
+TEST(CacheOptions, TheErrorGoesToTheLoggerOfTheOptions) {
+    const Variable url("REDIS_URL", "nonsense");
+    const DefaultLog own;
+    const DefaultLog standard;
+    CacheOptions options = CacheOptions::from_environment();
+    options.logger = own.logger();
+    static_cast<void>(detail::usable(options));
+    EXPECT_EQ(own.lines().size(), 1U);
+    EXPECT_TRUE(standard.lines().empty());
+}
+
+TEST(CacheOptions, AClientWithABadUrlOfTheEnvironmentRunsDisabled) {
+    const Variable url("REDIS_URL", "redis://app:s3cret@host:0");
+    const DefaultLog log;
+    asio::io_context io;
+    EXPECT_NO_THROW({
+        const CacheClient client{io};
+        EXPECT_FALSE(client.stats().ready);
+    });
+    EXPECT_EQ(log.lines().size(), 1U);
+}
+
+TEST(CacheOptions, TheSameUrlGivenInCodeThrowsAndNamesTheField) {
+    const Variable url("REDIS_URL", "redis://host");
+    asio::io_context io;
+    for (const char* const bad :
+         {"", "localhost:6379", "redis://app:s3cret@host:0", "rediss://app:s3cret@host", "memory://?max_entries=many"}) {
+        const DefaultLog log;
+        CacheOptions options;
+        options.url = bad;
+        const std::string message = message_of([&] { const CacheClient client(io, options); });
+        EXPECT_EQ(message.rfind("luzia: url", 0), 0U) << bad << ": " << message;
+        EXPECT_EQ(message.find("s3cret"), std::string::npos) << message;
+
+        CacheOptions changed = CacheOptions::from_environment();
+        changed.url = bad;
+        EXPECT_EQ(message_of([&] { const CacheClient client(io, changed); }), message);
+        EXPECT_TRUE(log.lines().empty());
+    }
+}
+
+TEST(CacheOptions, AGoodUrlGivenInCodeStandsOverABadOneOfTheEnvironment) {
+    const Variable url("REDIS_URL", "nonsense");
+    const DefaultLog log;
+    CacheOptions options = CacheOptions::from_environment();
+    options.url = "memory://";
+    EXPECT_EQ(detail::usable(options).url, "memory://");
+    EXPECT_TRUE(log.lines().empty());
+}
+
+TEST(CacheOptions, OtherBadValuesGivenInCodeThrowAndNameTheField) {
+    asio::io_context io;
+    const auto message = [&](const std::function<void(CacheOptions&)>& change) {
+        CacheOptions options;
+        change(options);
+        return message_of([&] { const CacheClient client(io, options); });
+    };
+    EXPECT_NE(message([](CacheOptions& o) { o.default_ttl = 0s; }).find("default_ttl"), std::string::npos);
+    EXPECT_NE(message([](CacheOptions& o) { o.default_ttl = -1s; }).find("default_ttl"), std::string::npos);
+    EXPECT_NE(message([](CacheOptions& o) { o.command_timeout = 0ms; }).find("command_timeout"), std::string::npos);
+    EXPECT_NE(message([](CacheOptions& o) { o.connections = 0; }).find("connections"), std::string::npos);
+    EXPECT_NE(message([](CacheOptions& o) {
+                  o.url = "memory://";
+                  o.max_value_bytes = 0;
+              }).find("max_value_bytes"),
+              std::string::npos);
+    EXPECT_EQ(message([](CacheOptions& o) { o.default_ttl = no_expiry; }), "");
+    EXPECT_EQ(message([](CacheOptions& o) { o.default_ttl = 1ns; }), "");
+}
+
+TEST(SetOptions, AreMadeFromAnyDuration) {
+    EXPECT_EQ(SetOptions().ttl, std::nullopt);
+    EXPECT_EQ(SetOptions(60s).ttl, Ttl(60s));
+    EXPECT_EQ(SetOptions(1ns).ttl, Ttl(1ms));
+    EXPECT_EQ(SetOptions(std::chrono::duration<double>(0.5)).ttl, Ttl(500ms));
+    EXPECT_EQ(SetOptions(no_expiry).ttl, no_expiry);
+    EXPECT_EQ(SetOptions(Ttl(1h)).ttl, Ttl(1h));
+    EXPECT_TRUE(SetOptions(0s).ttl->is_removal());
+    const SetOptions converted = 60s;
+    EXPECT_EQ(converted.ttl, Ttl(1min));
+    static_assert(std::is_convertible_v<std::chrono::hours, SetOptions> && std::is_convertible_v<Ttl, SetOptions>);
+    static_assert(!std::is_convertible_v<int, SetOptions> && !std::is_convertible_v<asio::deferred_t, SetOptions>);
+}
+
+// Results.
+
+TEST(Effect, ReadsAsItsCount) {
+    const Effect nothing;
+    EXPECT_EQ(nothing, 0U);
+    EXPECT_EQ(nothing.outcome, Outcome::done);
+    EXPECT_FALSE(nothing.error);
+    const Effect three(3, Outcome::timed_out, Error::timed_out);
+    const std::size_t count = three;
+    EXPECT_EQ(count, 3U);
+    EXPECT_TRUE(three ? true : false);
+    EXPECT_FALSE(nothing ? true : false);
+    EXPECT_EQ(three.outcome, Outcome::timed_out);
+    EXPECT_EQ(three.error, luzia::make_error_code(Error::timed_out));
+}
+
+TEST(Lookup, SaysWhetherThereIsAValueNotWhetherItIsTrue) {
+    EXPECT_FALSE(Lookup<int>());
+    EXPECT_EQ(Lookup<int>().outcome, Outcome::miss);
+    const Lookup<bool> found(false, Outcome::hit);
+    EXPECT_TRUE(found);
+    EXPECT_EQ(found.value, false);
+    const Lookup<std::string> failed(std::nullopt, Outcome::refused, ServerError::wrongtype);
+    EXPECT_FALSE(failed);
+    EXPECT_EQ(failed.error, luzia::make_error_code(ServerError::wrongtype));
+    const Lookup<std::unique_ptr<int>> moved(std::make_unique<int>(1), Outcome::hit);
+    EXPECT_EQ(**moved.value, 1);
+}
+
+// Counts.
+
+using Counts = std::vector<std::uint64_t>;
+
+Counts counts(const cache::Counters& counters) {
+    const CacheStats stats = counters.snapshot(backend::Status());
+    return {stats.hits, stats.misses, stats.stored, stats.erased, stats.failures, stats.timeouts, stats.undecodable, stats.shed};
+}
+
+TEST(Counters, AnOutcomeMovesItsOwnCounts) {
+    // Hits, misses, stored, erased, failures, timeouts, undecodable, shed, after two keys of each outcome.
+    const std::vector<std::pair<Outcome, Counts>> cases = {
+        {Outcome::hit, {0, 0, 0, 0, 0, 0, 0, 0}},         {Outcome::miss, {0, 0, 0, 0, 0, 0, 0, 0}},
+        {Outcome::done, {0, 0, 0, 0, 0, 0, 0, 0}},        {Outcome::unavailable, {0, 0, 0, 0, 2, 0, 0, 0}},
+        {Outcome::timed_out, {0, 0, 0, 0, 2, 2, 0, 0}},   {Outcome::refused, {0, 0, 0, 0, 2, 0, 0, 0}},
+        {Outcome::undecodable, {0, 0, 0, 0, 0, 0, 2, 0}}, {Outcome::invalid, {0, 0, 0, 0, 0, 0, 0, 0}},
+        {Outcome::shed, {0, 0, 0, 0, 0, 0, 0, 2}},        {Outcome::cancelled, {0, 0, 0, 0, 0, 0, 0, 0}},
+        {Outcome::closed, {0, 0, 0, 0, 0, 0, 0, 0}},
+    };
+    for (const auto& [outcome, expected] : cases) {
+        cache::Counters failed;
+        failed.failed(outcome, 2);
+        EXPECT_EQ(counts(failed), expected) << to_string(outcome);
+        cache::Counters missed;
+        missed.missed(outcome, 2);
+        Counts with_misses = expected;
+        with_misses[1] = 2;
+        EXPECT_EQ(counts(missed), with_misses) << to_string(outcome);
+    }
+}
+
+TEST(Counters, CountPerKey) {
+    cache::Counters counters;
+    counters.hit();
+    counters.hit(4);
+    counters.stored(3);
+    counters.erased(2);
+    counters.missed(Outcome::miss);
+    counters.stored(0);
+    EXPECT_EQ(counts(counters), (Counts{5, 1, 3, 2, 0, 0, 0, 0}));
+}
+
+TEST(Counters, ASnapshotHasTheStatusOfTheBackend) {
+    backend::Status status;
+    status.is_ready = true;
+    status.reconnects = 7;
+    const CacheStats stats = cache::Counters().snapshot(status);
+    EXPECT_TRUE(stats.ready);
+    EXPECT_EQ(stats.reconnects, 7U);
+    EXPECT_FALSE(cache::Counters().snapshot(backend::Status()).ready);
+}
+
+// Keys.
+
+cache::StateBase state_with(const std::string& prefix) {
+    CacheOptions options;
+    options.key_prefix = prefix;
+    return cache::StateBase(options);
+}
+
+TEST(Keys, ThePrefixStandsBeforeEveryKeyAndIsLiteralInPatterns) {
+    const cache::StateBase plain = state_with("");
+    EXPECT_EQ(plain.full_key("key"), "key");
+    EXPECT_EQ(plain.full_pattern("org:*"), "org:*");
+    const cache::StateBase nasty = state_with("a*[b]?\\:");
+    EXPECT_EQ(nasty.full_key("k\0y"s), "a*[b]?\\:k\0y"s);
+    EXPECT_TRUE(backend::glob_matches(nasty.full_pattern("org:*"), nasty.full_key("org:1")));
+    EXPECT_FALSE(backend::glob_matches(nasty.full_pattern("org:*"), "aXb?\\:org:1"));
+    EXPECT_FALSE(backend::glob_matches(nasty.full_pattern("*"), "abX\\:org:1"));
+}
+
+TEST(Keys, AnEmptyOrOversizedKeyIsInvalid) {
+    EXPECT_EQ(state_with("").check_key(""), luzia::make_error_code(Error::invalid_key));
+    EXPECT_FALSE(state_with("").check_key("k"));
+    EXPECT_EQ(state_with("prefix:").check_key("prefix:"), luzia::make_error_code(Error::invalid_key));
+    EXPECT_FALSE(state_with("prefix:").check_key("prefix:k"));
+    constexpr std::size_t longest = std::size_t{512} << 20U;
+    // Only its size is looked at.
+    EXPECT_FALSE(state_with("").check_key(std::string_view("k", longest)));
+    EXPECT_EQ(state_with("").check_key(std::string_view("k", longest + 1)), luzia::make_error_code(Error::invalid_key));
+}
+
+// Drains.
+
+using cache::DrainBook;
+using cache::DrainWaiter;
+
+/// A waiter with what it was told.
+class Waiting {
+public:
+    explicit Waiting(asio::io_context& io, std::chrono::milliseconds timeout = 1h)
+        : waiter_(std::make_shared<DrainWaiter>(io.get_executor(), [told = told_](bool is_drained) { told->push_back(is_drained); })) {
+        waiter_->start(timeout);
+    }
+    void ask(DrainBook& book) const { book.wait(waiter_); }
+    [[nodiscard]] const std::vector<bool>& told() const { return *told_; }
+    [[nodiscard]] DrainWaiter& waiter() const { return *waiter_; }
+
+private:
+    std::shared_ptr<std::vector<bool>> told_ = std::make_shared<std::vector<bool>>();
+    std::shared_ptr<DrainWaiter> waiter_;
+};
+
+const std::vector<bool> nothing_told;
+const std::vector<bool> drained{true};
+const std::vector<bool> time_up{false};
+
+TEST(DrainBook, WithNothingUnderWayADrainIsDone) {
+    asio::io_context io;
+    DrainBook book;
+    const Waiting waiting(io);
+    waiting.ask(book);
+    EXPECT_EQ(waiting.told(), nothing_told); // never inside the call
+    io.run();
+    EXPECT_EQ(waiting.told(), drained);
+}
+
+TEST(DrainBook, WaitsForWhatBeganBefore) {
+    asio::io_context io;
+    DrainBook book;
+    const std::size_t first = book.enter();
+    const std::size_t second = book.enter();
+    const Waiting waiting(io);
+    waiting.ask(book);
+    io.poll();
+    EXPECT_EQ(waiting.told(), nothing_told);
+    book.leave(second);
+    io.poll();
+    EXPECT_EQ(waiting.told(), nothing_told);
+    book.leave(first);
+    io.run();
+    EXPECT_EQ(waiting.told(), drained);
+}
+
+TEST(DrainBook, DoesNotWaitForWhatBeganAfter) {
+    asio::io_context io;
+    DrainBook book;
+    const std::size_t before = book.enter();
+    const Waiting waiting(io);
+    waiting.ask(book);
+    const std::size_t after = book.enter();
+    book.leave(before);
+    io.run();
+    EXPECT_EQ(waiting.told(), drained);
+    book.leave(after);
+}
+
+TEST(DrainBook, WhatEndedAlreadyIsNotWaitedFor) {
+    asio::io_context io;
+    DrainBook book;
+    for (int i = 0; i < 100; ++i) {
+        book.leave(book.enter());
+    }
+    const Waiting waiting(io);
+    waiting.ask(book);
+    io.run();
+    EXPECT_EQ(waiting.told(), drained);
+}
+
+TEST(DrainBook, OneWhoAsksDuringADrainWaitsForWhatBeganUntilThen) {
+    asio::io_context io;
+    DrainBook book;
+    const std::size_t first = book.enter();
+    const Waiting early(io);
+    early.ask(book);
+    const std::size_t second = book.enter();
+    const Waiting late(io);
+    late.ask(book);
+    const Waiting later(io);
+    later.ask(book);
+
+    book.leave(first);
+    io.poll();
+    EXPECT_EQ(early.told(), drained);
+    EXPECT_EQ(late.told(), nothing_told);
+    const std::size_t third = book.enter();
+    book.leave(second);
+    io.poll();
+    EXPECT_EQ(late.told(), drained);
+    EXPECT_EQ(later.told(), drained);
+    book.leave(third);
+    io.run();
+}
+
+TEST(DrainBook, TheLaterOperationsMayEndFirst) {
+    asio::io_context io;
+    DrainBook book;
+    const std::size_t first = book.enter();
+    const Waiting early(io);
+    early.ask(book);
+    const std::size_t second = book.enter();
+    const Waiting late(io);
+    late.ask(book);
+    book.leave(second);
+    io.poll();
+    EXPECT_EQ(early.told(), nothing_told);
+    EXPECT_EQ(late.told(), nothing_told);
+    book.leave(first);
+    io.run();
+    EXPECT_EQ(early.told(), drained);
+    EXPECT_EQ(late.told(), drained);
+}
+
+TEST(DrainBook, CanBeUsedAgainAndAgain) {
+    asio::io_context io;
+    DrainBook book;
+    for (int round = 0; round < 20; ++round) {
+        const std::size_t half = book.enter();
+        const Waiting waiting(io);
+        waiting.ask(book);
+        io.restart();
+        io.poll();
+        EXPECT_EQ(waiting.told(), nothing_told);
+        book.leave(half);
+        io.restart();
+        io.poll();
+        EXPECT_EQ(waiting.told(), drained);
+    }
+}
+
+TEST(DrainBook, AWaiterThatIsGoneIsNotTold) {
+    asio::io_context io;
+    DrainBook book;
+    const std::size_t half = book.enter();
+    book.wait(std::weak_ptr<DrainWaiter>());
+    const Waiting waiting(io);
+    waiting.ask(book);
+    book.leave(half);
+    io.run();
+    EXPECT_EQ(waiting.told(), drained);
+}
+
+TEST(DrainBook, EveryDrainEndsWhileManyThreadsWork) {
+    asio::io_context io;
+    DrainBook book;
+    std::atomic<std::uint64_t> begun{0};
+    std::atomic<std::uint64_t> ended{0};
+    std::atomic<int> working{4};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&] {
+            for (int j = 0; j < 20'000; ++j) {
+                const std::size_t half = book.enter();
+                ++begun;
+                ++ended;
+                book.leave(half);
+            }
+            --working;
+        });
+    }
+    int drains = 0;
+    while (working > 0) {
+        const std::uint64_t before = begun;
+        const Waiting waiting(io);
+        waiting.ask(book);
+        io.restart();
+        io.run();
+        ASSERT_EQ(waiting.told(), drained);
+        EXPECT_GE(ended, before);
+        ++drains;
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    const Waiting last(io);
+    last.ask(book);
+    io.restart();
+    io.run();
+    EXPECT_EQ(last.told(), drained);
+    EXPECT_GT(drains, 0);
+}
+
+TEST(DrainWaiter, TellsThatItsTimeIsUp) {
+    asio::io_context io;
+    DrainBook book;
+    const std::size_t half = book.enter();
+    const Waiting waiting(io, 0ms);
+    waiting.ask(book);
+    io.run();
+    EXPECT_EQ(waiting.told(), time_up);
+    book.leave(half);
+    io.restart();
+    io.run();
+    EXPECT_EQ(waiting.told(), time_up);
+}
+
+TEST(DrainWaiter, IsToldOnce) {
+    asio::io_context io;
+    const Waiting waiting(io);
+    waiting.waiter().finish(true);
+    waiting.waiter().finish(false);
+    waiting.waiter().finish(true);
+    EXPECT_EQ(waiting.told(), nothing_told);
+    io.run(); // returns at once: the timer is cancelled
+    EXPECT_EQ(waiting.told(), drained);
+}
+
+TEST(DrainWaiter, IsToldOnTheExecutorOfItsHandlerWhichHasWorkUntilThen) {
+    asio::io_context io;
+    asio::io_context other;
+    int told = 0;
+    auto waiter = std::make_shared<DrainWaiter>(io.get_executor(), asio::bind_executor(other.get_executor(), [&](bool is_drained) {
+                                                    EXPECT_TRUE(is_drained);
+                                                    ++told;
+                                                }));
+    waiter->start(1h);
+    other.poll();
+    EXPECT_FALSE(other.stopped());
+    waiter->finish(true);
+    io.run();
+    EXPECT_EQ(told, 0);
+    other.run();
+    EXPECT_EQ(told, 1);
+    EXPECT_TRUE(other.stopped());
+}
+
+TEST(DrainWaiter, CanBeCancelled) {
+    asio::io_context io;
+    asio::cancellation_signal signal;
+    std::vector<bool> told;
+    auto waiter = std::make_shared<DrainWaiter>(
+        io.get_executor(), asio::bind_cancellation_slot(signal.slot(), [&](bool is_drained) { told.push_back(is_drained); }));
+    waiter->start(1h);
+    io.poll();
+    signal.emit(asio::cancellation_type::terminal);
+    EXPECT_TRUE(told.empty());
+    io.run();
+    EXPECT_EQ(told, time_up);
+    signal.emit(asio::cancellation_type::terminal);
+    io.restart();
+    io.run();
+    EXPECT_EQ(told, time_up);
+}
+
+TEST(DrainWaiter, IsReleasedWhereTheContextGoesFirst) {
+    auto alive = std::make_shared<int>();
+    {
+        DrainBook book;
+        std::size_t half = book.enter();
+        {
+            asio::io_context io;
+            auto waiter = std::make_shared<DrainWaiter>(io.get_executor(), [alive](bool) { FAIL() << "nobody runs"; });
+            waiter->start(1h);
+            book.wait(waiter);
+        }
+        book.leave(half);
+    }
+    EXPECT_EQ(alive.use_count(), 1);
+}
+
+// Which client is made of what.
+
+template <class... Arguments>
+using Deduced = decltype(CacheClient{std::declval<Arguments>()...});
+
+TEST(CacheClient, IsDeducedFromAnExecutorOrAContext) {
+    using Default = CacheClient<DefaultBackend, JsonCodec>;
+    using Executor = asio::io_context::executor_type;
+    static_assert(std::same_as<CacheClient<>, Default>);
+    static_assert(std::same_as<Deduced<asio::io_context&>, Default>);
+    static_assert(std::same_as<Deduced<asio::thread_pool&>, Default>);
+    static_assert(std::same_as<Deduced<Executor>, Default>);
+    static_assert(std::same_as<Deduced<const Executor&>, Default>);
+    static_assert(std::same_as<Deduced<asio::any_io_executor>, Default>);
+    static_assert(std::same_as<Deduced<asio::any_io_executor&>, Default>);
+    static_assert(std::same_as<Deduced<asio::strand<Executor>>, Default>);
+    static_assert(std::same_as<Deduced<asio::io_context&, CacheOptions>, Default>);
+    static_assert(std::same_as<Deduced<asio::io_context&, CacheOptions&>, Default>);
+    static_assert(std::same_as<Deduced<Executor, CacheOptions>, Default>);
+    static_assert(std::same_as<Deduced<asio::any_io_executor&, const CacheOptions&>, Default>);
+    static_assert(std::same_as<Deduced<Executor, CacheOptions, RawCodec>, CacheClient<DefaultBackend, RawCodec>>);
+    static_assert(std::same_as<Deduced<asio::io_context&, CacheOptions&, CborCodec>, CacheClient<DefaultBackend, CborCodec>>);
+}
+
+TEST(CacheClient, IsDeducedFromABackend) {
+    static_assert(std::same_as<Deduced<MemoryBackend>, CacheClient<MemoryBackend, JsonCodec>>);
+    static_assert(std::same_as<Deduced<MemoryBackend, CacheOptions>, CacheClient<MemoryBackend, JsonCodec>>);
+    static_assert(std::same_as<Deduced<MemoryBackend, const CacheOptions&>, CacheClient<MemoryBackend, JsonCodec>>);
+    static_assert(std::same_as<Deduced<MemoryBackend, CborCodec>, CacheClient<MemoryBackend, CborCodec>>);
+    static_assert(std::same_as<Deduced<MemoryBackend, MessagePackCodec, CacheOptions>, CacheClient<MemoryBackend, MessagePackCodec>>);
+    static_assert(std::same_as<Deduced<DefaultBackend>, CacheClient<DefaultBackend, JsonCodec>>);
+}
+
+TEST(CacheClient, CanBeMadeOfEachOfThese) {
+    const Variable url("REDIS_URL", "memory://");
+    const Variable ttl("CACHE_TTL", nullptr);
+    asio::io_context io;
+    const asio::any_io_executor executor = io.get_executor();
+    CacheOptions options;
+    options.url = "memory://";
+    EXPECT_TRUE(CacheClient{io}.stats().ready);
+    EXPECT_TRUE(CacheClient{executor}.stats().ready);
+    EXPECT_TRUE((CacheClient{executor, options}.stats().ready));
+    EXPECT_TRUE((CacheClient{executor, options, RawCodec{}}.stats().ready));
+    EXPECT_TRUE((CacheClient{io, options, CborCodec{}}.stats().ready));
+    EXPECT_TRUE(CacheClient{MemoryBackend(executor)}.stats().ready);
+    EXPECT_TRUE((CacheClient{MemoryBackend(executor), CborCodec{}}.stats().ready));
+    EXPECT_TRUE((CacheClient{MemoryBackend(executor), options}.stats().ready));
+    EXPECT_TRUE((CacheClient{MemoryBackend(executor), MessagePackCodec{}, options}.stats().ready));
+    EXPECT_TRUE(CacheClient{DefaultBackend(MemoryBackend(executor))}.stats().ready);
+    EXPECT_EQ(CacheClient{io}.get_executor(), executor);
+}
+
+TEST(CacheClient, CanBeMovedAndNotCopied) {
+    using Client = CacheClient<MemoryBackend>;
+    static_assert(std::is_move_constructible_v<Client> && std::is_move_assignable_v<Client>);
+    static_assert(std::is_nothrow_move_constructible_v<Client> && std::is_nothrow_move_assignable_v<Client>);
+    static_assert(!std::is_copy_constructible_v<Client> && !std::is_copy_assignable_v<Client>);
+    static_assert(std::is_move_constructible_v<CacheClient<>> && !std::is_copy_constructible_v<CacheClient<>>);
+    static_assert(!std::is_convertible_v<asio::io_context&, CacheClient<>>);
+    asio::io_context io;
+    CacheClient first{MemoryBackend(io.get_executor())};
+    CacheClient second{std::move(first)};
+    static_assert(std::same_as<decltype(second), Client>);
+    EXPECT_TRUE(second.stats().ready);
+    CacheClient third{MemoryBackend(io.get_executor())};
+    third = std::move(second);
+    EXPECT_TRUE(third.stats().ready);
+    third.close();
+    EXPECT_FALSE(third.stats().ready);
+    first = CacheClient{MemoryBackend(io.get_executor())};
+    EXPECT_TRUE(first.stats().ready);
+}
+
+/// The smallest backend there can be.
+class OwnBackend {
+public:
+    explicit OwnBackend(asio::any_io_executor executor) : executor_(std::move(executor)) {}
+    [[nodiscard]] asio::any_io_executor get_executor() const { return executor_; }
+    void submit(const backend::Request&, backend::Operation& operation) { operation.on_answer(backend::Answer()); }
+    void cancel(backend::Operation&) {}
+    void close() {}
+    [[nodiscard]] backend::Status status() const { return {}; }
+
+private:
+    asio::any_io_executor executor_;
+};
+
+struct NoBackend {
+    void close() {}
+};
+
+TEST(CacheBackend, IsModelledByThoseOfTheLibraryAndByOnesOwn) {
+    static_assert(CacheBackend<DefaultBackend> && CacheBackend<MemoryBackend> && CacheBackend<DisabledBackend> && CacheBackend<OwnBackend>);
+    static_assert(!CacheBackend<NoBackend> && !CacheBackend<int> && !CacheBackend<CacheOptions> && !CacheBackend<asio::any_io_executor>);
+    static_assert(std::same_as<Deduced<OwnBackend>, CacheClient<OwnBackend, JsonCodec>>);
+}
+
+} // namespace
+} // namespace luzia
