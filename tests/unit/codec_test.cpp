@@ -169,6 +169,10 @@ TYPED_TEST(JsonLikeCodec, AValueOfAnotherKindIsNone) {
     EXPECT_EQ(this->template as<int>(3.0), std::nullopt);
     EXPECT_EQ(this->template as<int>(true), std::nullopt);
     EXPECT_EQ(this->template as<double>(true), std::nullopt);
+    EXPECT_EQ(this->template as<float>(true), std::nullopt);
+    EXPECT_EQ(this->template as<float>(nullptr), std::nullopt);
+    EXPECT_EQ(this->template as<long double>(true), std::nullopt);
+    EXPECT_EQ(this->template as<char>(true), std::nullopt);
     EXPECT_EQ(this->template as<int>("1"), std::nullopt);
     EXPECT_EQ(this->template as<double>("1"), std::nullopt);
     EXPECT_EQ(this->template as<int>(nullptr), std::nullopt);

@@ -481,6 +481,15 @@ TEST(Reader, NestingUpToSevenIsReadAndTenIsRefused) {
     }
 }
 
+TEST(Reader, NestingBeyondItsLimitIsRefusedWhenItIsAnnounced) {
+    ReaderLimits limits;
+    limits.depth = 2;
+    EXPECT_EQ(parse_whole(nested(3), limits).replies, (std::vector<std::string>{"array[array[array[integer(1);];];]"}));
+    expect_error(nested(4), Error::reply_too_large, limits);
+    expect_error("*1\r\n*1\r\n*1\r\n*0\r\n", Error::reply_too_large, limits);
+    expect_error("*2\r\n:1\r\n*1\r\n*1\r\n*5\r\n", Error::reply_too_large, limits);
+}
+
 // What no server should send.
 
 TEST(Reader, TheTwoBytesAfterAPayloadMustBeALineEnd) {

@@ -49,7 +49,8 @@ public:
 
     void on_answer(backend::Answer&& answer) noexcept override {
         answer_ = std::move(answer);
-        const TrackedExecutor executor = work_; // this may be gone before post returns
+        // Taken out, since this may be gone before post returns. From here on what is posted is the executor's work.
+        const TrackedExecutor executor = std::move(work_);
         asio::post(executor, Resumption(this));
     }
 
@@ -63,7 +64,9 @@ private:
           work_(asio::prefer(asio::get_associated_executor(handler_, state_->executor), asio::execution::outstanding_work.tracked)),
           half_(state_->drains.enter()) {}
 
-    ~Pending() { state_->drains.leave(half_); }
+    ~Pending() {
+        if (state_) { state_->drains.leave(half_); }
+    }
 
     void begin() {
         auto slot = asio::get_associated_cancellation_slot(handler_);
@@ -76,15 +79,20 @@ private:
         call_.begin(*state, *this);
     }
 
-    /// Destroys the operation and gives its memory back, when it goes out of scope.
+    /// Destroys the operation and gives its memory back. Holds the allocator itself: by then the handler may have been moved away.
     struct Release {
-        void operator()(Pending* pending) const noexcept {
-            Allocator allocator(asio::get_associated_allocator(pending->handler_, asio::recycling_allocator<void>()));
+        explicit Release(const Pending& pending) noexcept
+            : allocator(asio::get_associated_allocator(pending.handler_, asio::recycling_allocator<void>())) {}
+        void operator()(Pending* pending) noexcept {
             pending->~Pending();
             std::allocator_traits<Allocator>::deallocate(allocator, pending, 1);
         }
+        Allocator allocator;
     };
-    using Released = std::unique_ptr<Pending, Release>;
+    class Released : public std::unique_ptr<Pending, Release> {
+    public:
+        explicit Released(Pending* pending) noexcept : std::unique_ptr<Pending, Release>(pending, Release(*pending)) {}
+    };
 
     /// What is posted to the handler's executor. Destroyed unrun, with its context, it takes the operation along.
     class Resumption {
@@ -104,8 +112,8 @@ private:
     static void finish(Released pending) {
         auto slot = asio::get_associated_cancellation_slot(pending->handler_);
         if (slot.is_connected()) { slot.clear(); }
-        const TrackedExecutor work = pending->work_;
-        const auto state = pending->state_;
+        const auto state = std::move(pending->state_);
+        state->drains.leave(pending->half_);
         Call call = std::move(pending->call_);
         backend::Answer answer = std::move(pending->answer_);
         Handler handler = std::move(pending->handler_);

@@ -1,6 +1,7 @@
 // codec/binary_codecs.hpp: values as CBOR or MessagePack, through nlohmann_json: smaller than JSON, and NaN stays NaN.
 #pragma once
 
+#include <luzia/codec/cbor_shape.hpp>
 #include <luzia/codec/codec.hpp>
 #include <luzia/codec/json_value.hpp>
 
@@ -15,8 +16,8 @@ namespace luzia {
 
 namespace codec {
 
-/// Looks at a document without building it and stops where it nests too deep: the binary parsers call themselves at each level, so that a
-/// few kilobytes of opened arrays would use up the stack.
+/// Looks at a document without building it and stops where it nests too deep: the parser calls itself at each level, so that some
+/// kilobytes of opened arrays would use up the stack.
 class DepthCheck final : public nlohmann::json::json_sax_t {
 public:
     static constexpr std::size_t limit = 256;
@@ -44,11 +45,6 @@ private:
     std::size_t depth_ = 0;
 };
 
-[[nodiscard]] inline bool is_shallow(std::string_view bytes, nlohmann::json::input_format_t format) {
-    DepthCheck check;
-    return nlohmann::json::sax_parse(bytes, &check, format);
-}
-
 } // namespace codec
 
 /// Values as CBOR (RFC 8949). Tags are refused; nesting beyond 256 levels can't be decoded.
@@ -62,7 +58,7 @@ struct CborCodec {
 
     template <class T>
     [[nodiscard]] std::optional<T> decode(std::string_view bytes) const {
-        if (!codec::is_shallow(bytes, nlohmann::json::input_format_t::cbor)) { return std::nullopt; }
+        if (!codec::CborWalk(bytes).is_well_shaped()) { return std::nullopt; }
         return codec::value_of<T>(nlohmann::json::from_cbor(bytes));
     }
 };
@@ -78,7 +74,8 @@ struct MessagePackCodec {
 
     template <class T>
     [[nodiscard]] std::optional<T> decode(std::string_view bytes) const {
-        if (!codec::is_shallow(bytes, nlohmann::json::input_format_t::msgpack)) { return std::nullopt; }
+        codec::DepthCheck check;
+        if (!nlohmann::json::sax_parse(bytes, &check, nlohmann::json::input_format_t::msgpack)) { return std::nullopt; }
         return codec::value_of<T>(nlohmann::json::from_msgpack(bytes));
     }
 };

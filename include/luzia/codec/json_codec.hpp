@@ -27,6 +27,8 @@ struct JsonCodec {
 
     template <class T>
     [[nodiscard]] std::optional<T> decode(std::string_view bytes) const {
+        // The parser takes a NUL for the end of its input, and would not look at what follows.
+        if (bytes.find('\0') != std::string_view::npos) { return std::nullopt; }
         auto json = nlohmann::json::parse(bytes, nullptr, false);
         if (json.is_discarded()) { return std::nullopt; }
         return codec::value_of<T>(std::move(json));

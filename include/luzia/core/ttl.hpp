@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <ratio>
@@ -47,7 +46,14 @@ private:
         const auto rough = static_cast<long double>(duration.count()) * 1000 * Period::num / Period::den;
         if (!(rough < static_cast<long double>(limit))) { return forever; }
         if (rough < -static_cast<long double>(limit)) { return std::chrono::milliseconds(-limit); }
-        return std::chrono::ceil<std::chrono::milliseconds>(duration);
+        using ToMilliseconds = std::ratio_divide<Period, std::milli>;
+        if constexpr (ToMilliseconds::num == 1 || ToMilliseconds::den == 1) {
+            return std::chrono::ceil<std::chrono::milliseconds>(duration);
+        } else {
+            // Exact arithmetic would multiply before it divides, and overflow.
+            const auto whole = static_cast<std::int64_t>(rough);
+            return std::chrono::milliseconds(static_cast<long double>(whole) < rough ? whole + 1 : whole);
+        }
     }
 
     std::chrono::milliseconds value_ = forever;

@@ -5,6 +5,7 @@
 
 #include <boost/system/result.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -28,21 +29,28 @@ struct Url {
     std::vector<std::pair<std::string, std::string>> parameters; ///< of the query, `db` aside
 };
 
-/// A URL made fit for the log: whatever stands before the last `@`, and the query, is masked, and the rest escaped.
+/// A URL made fit for the log: whatever may be a secret is masked, also where a part is missing, and the rest escaped.
 [[nodiscard]] inline std::string masked_url(std::string_view url) {
+    static constexpr std::string_view scheme_bytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-";
     std::string_view scheme;
-    if (const std::size_t mark = url.find("://"); mark != std::string_view::npos) {
+    if (const std::size_t mark = url.find("://"); mark != std::string_view::npos && url.find_first_not_of(scheme_bytes) == mark) {
         scheme = url.substr(0, mark + 3);
         url.remove_prefix(mark + 3);
     }
     std::string text(scheme);
-    if (const std::size_t at = url.rfind('@'); at != std::string_view::npos) {
+    const std::size_t at = url.rfind('@');
+    if (at != std::string_view::npos) {
         text += "***@";
         url.remove_prefix(at + 1);
     }
-    const std::size_t query = url.find('?');
-    text += url.substr(0, query);
-    if (query != std::string_view::npos) { text += "?***"; }
+    const std::string_view query = url.substr(std::min(url.size(), url.find('?')));
+    url.remove_suffix(query.size());
+    const std::string_view authority = url.substr(0, url.find('/'));
+    const std::size_t colon = authority.rfind(':');
+    // What looks like host and port may be user and password, the host forgotten.
+    const bool is_port = colon == std::string_view::npos || authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos;
+    text += is_port ? url : std::string_view("***");
+    if (!query.empty()) { text += "?***"; }
     return printable(text, 256);
 }
 
@@ -83,9 +91,7 @@ public:
         if (mark == std::string_view::npos) { return fail("has no scheme (expected redis://, rediss://, unix:// or memory://)"); }
         url.scheme = lower(text.substr(0, mark));
         std::string_view rest = text.substr(mark + 3);
-        if (const std::size_t hash = rest.rfind('#'); hash != std::string_view::npos && hash > rest.rfind('@') + 1) {
-            return fail("has a fragment (write # as %23)");
-        }
+        if (rest.substr(rest.rfind('@') + 1).find('#') != std::string_view::npos) { return fail("has a fragment (write # as %23)"); }
         if (!is_known_scheme()) { return fail("has an unknown scheme (allowed: redis, rediss, unix, memory, disabled)"); }
         // The userinfo ends at the last @, so that a password may hold one. The path of a Unix socket may hold one as well.
         const bool is_socket_path = url.scheme == "unix" && !rest.empty() && rest.front() == '/';
@@ -102,8 +108,9 @@ public:
         if (url.scheme == "memory" || url.scheme == "disabled") {
             return rest.empty() || rest == "/" || fail("has a host (" + url.scheme + ":// takes none)");
         }
-        if (url.scheme == "unix") { return parse_socket_path(rest); }
-        return parse_authority(rest);
+        if (!(url.scheme == "unix" ? parse_socket_path(rest) : parse_authority(rest))) { return false; }
+        if (database_of_query_) { url.database = *database_of_query_; } // as redis-py reads a URL that has both
+        return true;
     }
 
     Url url;
@@ -146,13 +153,18 @@ private:
     [[nodiscard]] bool parse_authority(std::string_view rest) {
         const std::size_t slash = rest.find('/');
         const std::string_view authority = rest.substr(0, slash);
-        if (slash != std::string_view::npos && !parse_database(rest.substr(slash + 1))) { return false; }
+        if (slash != std::string_view::npos && slash + 1 < rest.size()) {
+            const auto database = parse_database(rest.substr(slash + 1));
+            if (!database) { return fail("has a database that is not a number from 0 up"); }
+            url.database = *database;
+        }
 
         std::string_view port;
         if (!authority.empty() && authority.front() == '[') {
             const std::size_t bracket = authority.find(']');
             if (bracket == std::string_view::npos) { return fail("has a [ without ] around its IPv6 address"); }
-            url.host = authority.substr(1, bracket - 1);
+            const std::string_view address = authority.substr(1, bracket - 1);
+            url.host = percent_decoded(address).value_or(std::string(address)); // a zone may stand behind % or %25
             const std::string_view after = authority.substr(bracket + 1);
             if (!after.empty() && after.front() != ':') { return fail("has text between its IPv6 address and the port"); }
             port = after;
@@ -181,18 +193,16 @@ private:
         const auto path = percent_decoded(rest);
         if (!path) { return fail("has a % in its path that is not followed by two hexadecimal digits"); }
         if (path->empty() || path->front() != '/') { return fail("needs an absolute path (unix:///path/to/socket)"); }
+        if (path->find('\0') != std::string::npos) { return fail("has a NUL in its path"); }
         // What sun_path holds on Linux, its terminating NUL included.
         if (path->size() >= 108) { return fail("has a path of 108 bytes or more, beyond what a Unix socket takes"); }
         url.path = *path;
         return true;
     }
 
-    [[nodiscard]] bool parse_database(std::string_view text) {
-        if (text.empty()) { return true; }
+    [[nodiscard]] static std::optional<int> parse_database(std::string_view text) {
         const auto number = whole_number<int>(text);
-        if (!number || *number < 0) { return fail("has a database that is not a number from 0 up"); }
-        url.database = *number;
-        return true;
+        return number && *number >= 0 ? number : std::nullopt;
     }
 
     [[nodiscard]] bool parse_query(std::string_view text) {
@@ -205,12 +215,15 @@ private:
             if (!name || !value) { return fail("has a % in its query that is not followed by two hexadecimal digits"); }
             if (*name != "db") {
                 url.parameters.emplace_back(*name, *value);
-            } else if (value->empty() || !parse_database(*value)) {
-                return fail("has a db that is not a number from 0 up");
+                continue;
             }
+            database_of_query_ = parse_database(*value);
+            if (!database_of_query_) { return fail("has a db that is not a number from 0 up"); }
         }
         return true;
     }
+
+    std::optional<int> database_of_query_;
 };
 
 } // namespace detail

@@ -17,6 +17,7 @@ struct ReaderLimits {
     std::size_t line_bytes = 16 * 1024;             ///< of a status, an error, a number, a length
     std::size_t bulk_bytes = 512 * 1024 * 1024;     ///< of one string
     std::size_t elements = std::size_t{1} << 24U;   ///< of one array
+    int depth = 7;                                  ///< arrays within arrays; 0.14 takes no more, newer versions any number
     std::size_t reply_bytes = 1024UL * 1024 * 1024; ///< of one reply, its arrays' bookkeeping included
 
     ReaderLimits() noexcept {} // no aggregate: GCC 12 destroys aggregate temporaries beside co_await twice
@@ -26,8 +27,8 @@ struct ReaderLimits {
 ///
 /// hiredis leaves gaps that are closed here. 0.14 scans an unfinished line from its start on each feed (quadratic), so it is asked
 /// only when a line can be complete, and lines have a cap. No version checks the two bytes after a string's payload. Array lengths
-/// are taken on trust: elements are made as they arrive, so that an announced length costs nothing, and counted. Nesting beyond what
-/// hiredis allows (7 in 0.14, 9 in 1.x) is a protocol error of its own. After an error the reader is of no further use.
+/// are taken on trust: elements are made as they arrive, so that an announced length costs nothing, and counted. Newer versions take any
+/// nesting. After an error the reader is of no further use.
 class Reader {
 public:
     explicit Reader(ReaderLimits limits = ReaderLimits()) : limits_(limits), reader_(create(*this)) {
@@ -167,7 +168,9 @@ private:
     }
 
     static void* on_array(const redisReadTask* task, ElementCount count) {
-        if (static_cast<std::size_t>(count) > self(task).limits_.elements) {
+        const Reader& reader = self(task);
+        // A reply is destroyed level by level, on the stack.
+        if (static_cast<std::size_t>(count) > reader.limits_.elements || reader.reader_->ridx > reader.limits_.depth) {
             self(task).fail(Error::reply_too_large);
             return nullptr;
         }
