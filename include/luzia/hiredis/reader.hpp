@@ -17,7 +17,7 @@ struct ReaderLimits {
     std::size_t line_bytes = 16 * 1024;             ///< of a status, an error, a number, a length
     std::size_t bulk_bytes = 512 * 1024 * 1024;     ///< of one string
     std::size_t elements = std::size_t{1} << 24U;   ///< of one array
-    int depth = 7;                                  ///< arrays within arrays; 0.14 takes no more, newer versions any number
+    int depth = 7;                                  ///< arrays within one another; 0.14 takes one more, 1.x any number
     std::size_t reply_bytes = 1024UL * 1024 * 1024; ///< of one reply, its arrays' bookkeeping included
 
     ReaderLimits() noexcept {} // no aggregate: GCC 12 destroys aggregate temporaries beside co_await twice
@@ -170,7 +170,7 @@ private:
     static void* on_array(const redisReadTask* task, ElementCount count) {
         const Reader& reader = self(task);
         // A reply is destroyed level by level, on the stack.
-        if (static_cast<std::size_t>(count) > reader.limits_.elements || reader.reader_->ridx > reader.limits_.depth) {
+        if (static_cast<std::size_t>(count) > reader.limits_.elements || reader.reader_->ridx >= reader.limits_.depth) {
             self(task).fail(Error::reply_too_large);
             return nullptr;
         }
