@@ -525,8 +525,8 @@ TEST(Connection, DrainWaitsForWhatWasBegunBeforeAndForNoLonger) {
 TEST(Connection, AWalkThatIsCutShortSaysHowFarItCame) {
     FakeServer server;
     server.expect({"PING"}).reply("+PONG\r\n");
-    server.expect({"SCAN", "0", "MATCH", "a*", "COUNT", "1000"}).reply("*2\r\n$2\r\n17\r\n*2\r\n$2\r\na1\r\n$2\r\na2\r\n");
-    server.expect({"UNLINK", "a1", "a2"}).expect({"SCAN", "17", "MATCH", "a*", "COUNT", "1000"}).reply(":2\r\n").reset();
+    server.expect({"SCAN", "0", "MATCH", "a*", "COUNT", "500"}).reply("*2\r\n$2\r\n17\r\n*2\r\n$2\r\na1\r\n$2\r\na2\r\n");
+    server.expect({"UNLINK", "a1", "a2"}).expect({"SCAN", "17", "MATCH", "a*", "COUNT", "500"}).reply(":2\r\n").reset();
     server.start();
     run([&]() -> asio::awaitable<void> {
         Client cache{co_await asio::this_coro::executor, options_for(server.url())};

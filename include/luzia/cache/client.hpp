@@ -172,7 +172,7 @@ public:
     /// `key_prefix` before it is literal. Keys written while it runs may stay.
     ///
     /// @param token  `void(Effect)`: how many were removed, also where it stopped half-way
-    /// @cost         one pass over all keys of the database, in pages of about 1,000; other clients are served between two pages
+    /// @cost         one pass over all keys of the database, in pages of about 500; other clients are served between two pages
     template <class Token = deferred_t>
     [[nodiscard]] auto invalidate_pattern(std::string_view glob, Token&& token = Token()) {
         return start(cache::EffectCall{backend::Verb::remove_matching, state_->full_pattern(glob), {}}, std::forward<Token>(token));

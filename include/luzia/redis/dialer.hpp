@@ -228,7 +228,7 @@ private:
         switch (lifecycle_.phase()) {
         case Phase::resolving: return lose(Error::not_connected, "the look-up of its name timed out");
         case Phase::connecting: return lose(Error::not_connected, "connecting timed out");
-        case Phase::securing: return lose(Error::not_connected, "the TLS handshake timed out");
+        case Phase::securing: return lose(Error::not_connected, "the TLS handshake timed out (is it TLS that it speaks?)");
         case Phase::handshaking: return lose(Error::not_connected, "it accepts connections and does not answer");
         default: return;
         }
@@ -237,7 +237,7 @@ private:
     void on_link_event(Link::Event event, error_code error, std::size_t bytes) override {
         if (error) {
             const bool was_ready = lifecycle_.phase() == Phase::ready;
-            return lose(was_ready ? make_error_code(Error::connection_lost) : error, error.message());
+            return lose(was_ready ? make_error_code(Error::connection_lost) : error, link_->describe(error));
         }
         switch (event) {
         case Link::Event::connected: return perform(lifecycle_.connected());

@@ -34,6 +34,7 @@ public:
     void read() { transport_->read_some(asio::buffer(read_buffer_), callback(Event::read)); }
     [[nodiscard]] std::string_view received(std::size_t bytes) const noexcept { return {read_buffer_.data(), bytes}; }
     [[nodiscard]] bool has_unread() { return transport_->has_unread(); }
+    [[nodiscard]] std::string describe(const error_code& error) { return transport_->describe(error); }
 
     /// Writes what stands in `outgoing`, or the rest of it.
     void write() {

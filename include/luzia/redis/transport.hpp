@@ -64,6 +64,8 @@ public:
     virtual void write_some(asio::const_buffer buffer, TransportCallback callback) = 0;
     /// True where bytes wait in the socket that no read has taken yet.
     [[nodiscard]] virtual bool has_unread() = 0;
+    /// An error of its own operations, for the log.
+    [[nodiscard]] virtual std::string describe(const error_code& error) { return error.message(); }
     virtual void close() noexcept = 0;
 };
 

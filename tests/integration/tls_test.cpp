@@ -1,0 +1,161 @@
+// rediss:// against a real Redis with TLS: the right server is talked to, any other is a miss that says why.
+#include "../support/certificates.hpp"
+#include "../support/redis_server.hpp"
+#include "../support/run.hpp"
+
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
+#include <luzia/tls.hpp>
+
+#include <string>
+
+namespace luzia_test {
+namespace {
+
+using luzia::Outcome;
+using Client = luzia::CacheClient<luzia::DefaultBackend, luzia::RawCodec>;
+
+const Certificates& certificates() {
+    static const Certificates made;
+    return made;
+}
+
+/// A server with TLS on a port of its own, beside the plain one that the test talks through.
+struct TlsServer {
+    explicit TlsServer(const std::string& name, const std::string& asks_for_client_certificates = "no")
+        : tls_port(free_port()),
+          server({"--tls-port", std::to_string(tls_port), "--tls-cert-file", certificates().certificate(name), "--tls-key-file",
+                  certificates().key(name), "--tls-ca-cert-file", certificates().certificate("ca"), "--tls-auth-clients",
+                  asks_for_client_certificates}) {}
+
+    [[nodiscard]] std::string url(const std::string& host = "localhost") const {
+        return "rediss://" + host + ":" + std::to_string(tls_port);
+    }
+
+    std::uint16_t tls_port;
+    RedisServer server;
+};
+
+luzia::TlsOptions trusting(const std::string& authority) {
+    luzia::TlsOptions options;
+    options.ca_file = certificates().certificate(authority);
+    return options;
+}
+
+/// What one lookup of a key that the server has comes to.
+luzia::Lookup<std::string> look(const std::string& url, const luzia::TlsOptions& tls, const LogLines& log = LogLines(),
+                                std::chrono::milliseconds connect_timeout = 20s) {
+    luzia::Lookup<std::string> result;
+    run([&]() -> asio::awaitable<void> {
+        luzia::CacheOptions options;
+        options.url = url;
+        options.transport = luzia::tls_transport(tls);
+        options.logger = log.logger();
+        options.command_timeout = 20s;
+        options.connect_timeout = connect_timeout;
+        Client cache{co_await asio::this_coro::executor, options};
+        result = co_await cache.lookup("key");
+    });
+    return result;
+}
+
+TEST(Tls, TheRightServerIsTalkedToByNameAndByAddress) {
+    TlsServer server("server");
+    server.server.command({"SET", "key", "value"});
+    for (const std::string host : {"localhost", "127.0.0.1"}) {
+        const auto found = look(server.url(host), trusting("ca"));
+        EXPECT_EQ(found.value, "value") << found.error.message();
+    }
+    luzia::TlsOptions newest = trusting("ca");
+    newest.minimum_version = luzia::TlsOptions::Version::tls_1_3;
+    EXPECT_EQ(look(server.url(), newest).outcome, Outcome::hit);
+}
+
+TEST(Tls, ALargeValueGoesBothWays) {
+    TlsServer server("server");
+    run([&]() -> asio::awaitable<void> {
+        luzia::CacheOptions options;
+        options.url = server.url();
+        options.transport = luzia::tls_transport(trusting("ca"));
+        options.command_timeout = 20s;
+        Client cache{co_await asio::this_coro::executor, options};
+        const std::string large(8'000'000, 'x');
+        const luzia::Effect stored = co_await cache.set("large", large);
+        EXPECT_EQ(stored.count, 1U);
+        const auto found = co_await cache.get("large");
+        EXPECT_TRUE(found && *found == large);
+    });
+}
+
+TEST(Tls, AnUnknownAuthorityIsAMissThatSaysSo) {
+    TlsServer server("server");
+    LogLines log;
+    EXPECT_EQ(look(server.url(), trusting("other-ca"), log).outcome, Outcome::unavailable);
+    EXPECT_EQ(log.count("certificate"), 1U) << log.all();
+}
+
+TEST(Tls, AnotherNameIsAMissThatSaysSo) {
+    TlsServer server("elsewhere");
+    server.server.command({"SET", "key", "value"});
+    LogLines log;
+    EXPECT_EQ(look(server.url(), trusting("ca"), log).outcome, Outcome::unavailable);
+    EXPECT_EQ(log.count("hostname mismatch"), 1U) << log.all();
+    LogLines by_address;
+    EXPECT_EQ(look(server.url("127.0.0.1"), trusting("ca"), by_address).outcome, Outcome::unavailable);
+    EXPECT_EQ(by_address.count("IP address mismatch"), 1U) << by_address.all();
+
+    luzia::TlsOptions named = trusting("ca");
+    named.server_name = "elsewhere.example";
+    EXPECT_EQ(look(server.url(), named).outcome, Outcome::hit);
+    luzia::TlsOptions lax = trusting("ca");
+    lax.verify = luzia::TlsOptions::Verify::certificate;
+    EXPECT_EQ(look(server.url(), lax).outcome, Outcome::hit);
+    luzia::TlsOptions blind;
+    blind.verify = luzia::TlsOptions::Verify::nothing;
+    EXPECT_EQ(look(server.url(), blind).outcome, Outcome::hit);
+}
+
+TEST(Tls, AnExpiredCertificateIsAMissThatSaysSo) {
+    TlsServer server("expired");
+    LogLines log;
+    EXPECT_EQ(look(server.url(), trusting("ca"), log).outcome, Outcome::unavailable);
+    EXPECT_EQ(log.count("certificate has expired"), 1U) << log.all();
+}
+
+TEST(Tls, AServerWithoutTlsIsAMiss) {
+    LogLines log;
+    const std::string url = "rediss://127.0.0.1:" + std::to_string(shared_redis().port());
+    // It waits for the end of a line that never comes.
+    EXPECT_EQ(look(url, trusting("ca"), log, 300ms).outcome, Outcome::unavailable);
+    EXPECT_EQ(log.count("the TLS handshake timed out"), 1U) << log.all();
+}
+
+TEST(Tls, AClientCertificateIsShownWhereItIsAskedFor) {
+    TlsServer server("server", "yes");
+    server.server.command({"SET", "key", "value"});
+    EXPECT_EQ(look(server.url(), trusting("ca")).outcome, Outcome::unavailable);
+    luzia::TlsOptions known = trusting("ca");
+    known.certificate_file = certificates().certificate("client");
+    known.key_file = certificates().key("client");
+    EXPECT_EQ(look(server.url(), known).outcome, Outcome::hit);
+}
+
+TEST(Tls, WhatCannotBeUsedThrowsAndNamesTheMember) {
+    const auto problem_of = [](const luzia::TlsOptions& options) -> std::string {
+        try {
+            static_cast<void>(luzia::tls_transport(options));
+        } catch (const std::invalid_argument& problem) { return problem.what(); }
+        return "";
+    };
+    luzia::TlsOptions options;
+    options.ca_file = "/no/such/file";
+    EXPECT_NE(problem_of(options).find("ca_file"), std::string::npos);
+    options = luzia::TlsOptions();
+    options.certificate_file = certificates().certificate("client");
+    EXPECT_NE(problem_of(options).find("key_file"), std::string::npos);
+    options.key_file = certificates().key("server");
+    EXPECT_NE(problem_of(options).find("key_file"), std::string::npos);
+}
+
+} // namespace
+} // namespace luzia_test
