@@ -11,13 +11,18 @@
 
 #include <luzia/luzia.hpp>
 
+#include <boost/asio/any_completion_handler.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include <array>
+#include <functional>
 #include <map>
+#include <ranges>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -380,6 +385,53 @@ TYPED_TEST_P(BackendContract, AnyTokenWorks) {
     thread.join();
 }
 
+TYPED_TEST_P(BackendContract, CancellingWhatNeverReachedTheBackendIsHarmless) {
+    asio::io_context io;
+    auto cache = this->make(io.get_executor());
+    int ended = 0;
+    const auto check = [&](auto begin) {
+        asio::cancellation_signal signal;
+        const int before = ended;
+        begin(asio::bind_cancellation_slot(signal.slot(), [&](auto&&...) { ++ended; }));
+        signal.emit(asio::cancellation_type::terminal);
+        signal.emit(asio::cancellation_type::total);
+        EXPECT_EQ(ended, before);
+        io.restart();
+        io.run_for(20ms);
+        EXPECT_EQ(ended, before + 1);
+    };
+    const std::vector<std::string> no_keys;
+    const std::vector<std::pair<std::string, std::string>> unencodable{{"key", "\xff"}};
+    check([&](auto token) { cache.get("", std::move(token)); });
+    check([&](auto token) { cache.erase("", std::move(token)); });
+    check([&](auto token) { cache.set("key", std::string("\xff"), std::move(token)); });
+    check([&](auto token) { cache.get_many(no_keys, std::move(token)); });
+    check([&](auto token) { cache.erase_many(no_keys, std::move(token)); });
+    check([&](auto token) { cache.set_many(unencodable, std::move(token)); });
+}
+
+TYPED_TEST_P(BackendContract, AnyRangeAndAnyHandlerWillDo) {
+    this->with_client([](auto& cache) -> asio::awaitable<void> {
+        const std::vector<std::string> keys{"a", "bb", "c"};
+        const std::map<std::string, int, std::less<>> entries{{"a", 1}, {"bb", 2}, {"c", 3}};
+        auto some_entries = entries | std::views::filter([](const auto& entry) { return entry.second != 3; });
+        const luzia::Effect stored = co_await cache.set_many(some_entries);
+        EXPECT_EQ(stored.count, 2U);
+        auto short_keys = keys | std::views::filter([](const std::string& key) { return key.size() == 1; });
+        const auto found = co_await cache.template get_many<int>(short_keys);
+        EXPECT_EQ(found, (std::vector<std::optional<int>>{1, std::nullopt}));
+        const luzia::Effect erased = co_await cache.erase_many(entries | std::views::keys);
+        EXPECT_EQ(erased.count, 2U);
+
+        std::optional<bool> answer;
+        asio::any_completion_handler<void(bool)> erased_handler = [&](bool is_there) { answer = is_there; };
+        cache.contains("a", std::move(erased_handler));
+        const bool is_told = co_await eventually([&] { return answer.has_value(); });
+        EXPECT_TRUE(is_told);
+        EXPECT_EQ(answer, false);
+    });
+}
+
 TYPED_TEST_P(BackendContract, CountsArePerKey) {
     this->with_client([](auto& cache) -> asio::awaitable<void> {
         const std::map<std::string, int> entries{{"a", 1}, {"b", 2}};
@@ -431,7 +483,8 @@ REGISTER_TYPED_TEST_SUITE_P(BackendContract, WhatIsSetIsRead, AnAbsentKeyIsAMiss
                             ManyKeysAreReadInTheOrderAsked, NoKeysAtAllIsNoQuestion, APatternTakesAwayWhatItMatchesAndNothingElse,
                             APatternWalksOverManyPages, APrefixIsLiteralEvenInPatterns, KeysAndValuesAreBytes, AnEmptyKeyIsInvalid,
                             WhatIsNoSuchValueIsAMissAndStays, AfterCloseEverythingIsClosed,
-                            HandlersRunOnTheirOwnExecutorAndNeverInsideTheCall, AnyTokenWorks, CountsArePerKey,
+                            HandlersRunOnTheirOwnExecutorAndNeverInsideTheCall, AnyTokenWorks,
+                            CancellingWhatNeverReachedTheBackendIsHarmless, AnyRangeAndAnyHandlerWillDo, CountsArePerKey,
                             DestroyingTheContextFirstDestroysHandlersUninvoked);
 
 } // namespace luzia_test

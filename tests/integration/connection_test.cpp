@@ -537,6 +537,93 @@ TEST(Connection, AWalkThatIsCutShortSaysHowFarItCame) {
     });
 }
 
+TEST(Connection, AWalkThatStandsStillIsCutShort) {
+    FakeServer server;
+    server.expect({"PING"}).reply("+PONG\r\n");
+    server.expect({"SCAN", "0", "MATCH", "a*", "COUNT", "500"}).reply("*2\r\n$1\r\n7\r\n*0\r\n");
+    server.expect({"SCAN", "7", "MATCH", "a*", "COUNT", "500"}).reply("*2\r\n$1\r\n7\r\n*0\r\n").expect_close();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+        const Effect removed = co_await cache.invalidate_pattern("a*");
+        EXPECT_EQ(removed.outcome, Outcome::unavailable);
+        EXPECT_EQ(removed.error, luzia::make_error_code(luzia::Error::protocol));
+    });
+}
+
+TEST(Connection, ACountThatCannotBeIsAProtocolError) {
+    FakeServer server;
+    server.expect({"PING"}).reply("+PONG\r\n").expect({"UNLINK", "a"}).reply(":9000000000000000000\r\n").expect_close();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+        const Effect erased = co_await cache.erase("a");
+        EXPECT_EQ(erased.count, 0U);
+        EXPECT_EQ(erased.error, luzia::make_error_code(luzia::Error::protocol));
+        EXPECT_EQ(cache.stats().erased, 0U);
+    });
+}
+
+TEST(Connection, TouchForEverIsOneOperationOfTwoCommands) {
+    FakeServer server;
+    server.expect({"PING"}).reply("+PONG\r\n").expect({"PERSIST", "a"}).expect({"EXISTS", "a"}).reply("-MISCONF no\r\n:1\r\n");
+    server.expect({"GET", "kept"}).reply("$1\r\n1\r\n").expect_close();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+        const Effect touched = co_await cache.touch("a", luzia::no_expiry);
+        EXPECT_EQ(touched.outcome, Outcome::refused);
+        EXPECT_EQ(touched.error, luzia::make_error_code(luzia::ServerError::misconf));
+        asio::cancellation_signal signal;
+        std::vector<Outcome> got;
+        cache.touch("a", luzia::no_expiry,
+                    asio::bind_cancellation_slot(signal.slot(), [&](Effect effect) { got.push_back(effect.outcome); }));
+        signal.emit(asio::cancellation_type::terminal);
+        const auto kept = co_await cache.get("kept"); // the script knows of no second PERSIST
+        EXPECT_EQ(kept, "1");
+        EXPECT_EQ(got, std::vector<Outcome>{Outcome::cancelled});
+    });
+}
+
+TEST(Connection, AReplyThatNeverEndsPostponesNoDeadlineByMuch) {
+    FakeServer server;
+    std::atomic<bool> is_over = false;
+    server.expect({"PING"}).reply("+PONG\r\n").expect({"GET", "endless"}).reply("$500000000\r\n");
+    const std::string piece(1'000'000, 'x');
+    for (int i = 0; i < 400; ++i) {
+        server.then([] { ::poll(nullptr, 0, 2); }).reply(piece);
+    }
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url(), 200ms)};
+        const auto start = std::chrono::steady_clock::now();
+        const Found found = co_await cache.lookup("endless");
+        EXPECT_EQ(found.outcome, Outcome::timed_out);
+        EXPECT_LT(std::chrono::steady_clock::now() - start, 2s);
+        is_over = true;
+    });
+    EXPECT_TRUE(is_over);
+}
+
+TEST(Connection, AHandlerElsewhereMayHaveEverythingTakenDown) {
+    for (int round = 0; round < 50; ++round) {
+        asio::thread_pool elsewhere(1);
+        std::promise<void> is_done;
+        {
+            auto io = std::make_unique<asio::io_context>();
+            std::optional<Client> cache;
+            cache.emplace(*io, options_for(shared_redis().url()));
+            cache->get("key", asio::bind_executor(elsewhere, [&](std::optional<std::string>) { is_done.set_value(); }));
+            std::thread thread([&] { io->run(); });
+            is_done.get_future().wait();
+            cache.reset();
+            thread.join();
+            io.reset();
+        }
+        elsewhere.join();
+    }
+}
+
 TEST(Connection, AMovedClientGoesOn) {
     run([]() -> asio::awaitable<void> {
         Client first{co_await asio::this_coro::executor, options_for(shared_redis().url())};

@@ -2,6 +2,7 @@
 #include "../support/redis_server.hpp"
 #include "../support/run.hpp"
 
+#include <luzia/backend/redis_backend.hpp>
 #include <luzia/luzia.hpp>
 
 #include <boost/asio/detached.hpp>
@@ -122,7 +123,7 @@ TEST(Degradation, APasswordIsSentAndAWrongOneIsAMissThatNamesTheUser) {
         const auto none = co_await without.lookup("key");
         EXPECT_EQ(none.outcome, Outcome::unavailable);
 
-        auto options = options_for("redis://ignored:wrong-secret@" + address, log);
+        auto options = options_for("redis://:wrong-secret@" + address, log);
         options.password = "right-secret";
         luzia::CacheClient over{executor, options};
         const auto found = co_await over.get<int>("key");
@@ -311,6 +312,23 @@ struct Throwing {
     [[maybe_unused]] friend void from_json(const nlohmann::json&, Throwing&) { throw 7; }
 };
 
+TEST(Degradation, WhatWasFoldedIsWrittenASecondLater) {
+    LogLines log;
+    run([&]() -> asio::awaitable<void> {
+        luzia::CacheClient cache{co_await asio::this_coro::executor, options_for(shared_redis().url(), log)};
+        shared_redis().command({"SET", "key", "no json"});
+        for (int i = 0; i < 5; ++i) {
+            const auto lookup = co_await cache.lookup("key");
+            EXPECT_EQ(lookup.outcome, Outcome::undecodable);
+        }
+        EXPECT_EQ(log.count("undecodable"), 0U);
+        const bool is_answering = co_await cache.ping(); // the connection looks at the log as well
+        EXPECT_TRUE(is_answering);
+        const bool is_written = co_await eventually([&] { return log.count("4 more like this: undecodable") == 1; });
+        EXPECT_TRUE(is_written) << log.all();
+    });
+}
+
 TEST(Degradation, WhatCannotBeEncodedIsInvalidAndNothingIsSent) {
     LogLines log;
     run([&]() -> asio::awaitable<void> {
@@ -361,21 +379,33 @@ TEST(Degradation, ALargeValueGoesBothWays) {
     });
 }
 
-TEST(Degradation, AValueBeyondTheLimitIsNotReceived) {
+TEST(Degradation, AValueBeyondTheLimitIsAMissAndAHugeOneIsNotReceived) {
     LogLines log;
     run([&]() -> asio::awaitable<void> {
         auto options = options_for(shared_redis().url(), log);
         options.max_value_bytes = 1000;
         luzia::CacheClient cache{co_await asio::this_coro::executor, options};
-        shared_redis().command({"SET", "large", std::string(100000, '1')});
-        const auto lookup = co_await cache.lookup("large");
-        EXPECT_EQ(lookup.outcome, Outcome::unavailable);
-        EXPECT_EQ(lookup.error, luzia::make_error_code(luzia::Error::reply_too_large));
+        shared_redis().command({"SET", "large", std::string(100'000, '1')});
+        const auto large = co_await cache.lookup("large");
+        EXPECT_EQ(large.outcome, Outcome::unavailable);
+        EXPECT_EQ(large.error, luzia::make_error_code(luzia::Error::reply_too_large));
+        EXPECT_EQ(cache.stats().reconnects, 0U);
+
+        shared_redis().command({"SET", std::string(2000, 'k'), "1"}); // a key is no value
+        const luzia::Effect removed = co_await cache.invalidate_pattern("kkk*");
+        EXPECT_EQ(removed.count, 1U);
+        EXPECT_EQ(cache.stats().reconnects, 0U);
+
+        shared_redis().command({"SET", "large", std::string(3'000'000, '1')});
+        const auto huge = co_await cache.lookup("large");
+        EXPECT_EQ(huge.error, luzia::make_error_code(luzia::Error::reply_too_large));
         const bool is_back = co_await serves_again(cache);
         EXPECT_TRUE(is_back);
+        EXPECT_EQ(cache.stats().reconnects, 1U);
         shared_redis().command({"DEL", "large"});
     });
-    EXPECT_GE(log.count("error luzia"), 1U) << log.all();
+    EXPECT_EQ(log.count("warning luzia: key \"large\""), 1U) << log.all();
+    EXPECT_EQ(log.count("error luzia"), 1U) << log.all();
 }
 
 TEST(Degradation, ABadUrlInTheEnvironmentDisablesAndInCodeThrows) {
@@ -398,8 +428,22 @@ TEST(Degradation, ABadUrlInTheEnvironmentDisablesAndInCodeThrows) {
         const luzia::Effect stored = co_await cache.set("key", 1);
         EXPECT_EQ(stored.outcome, Outcome::unavailable);
     });
+    // Also for a client that knows no other backend.
+    run([&]() -> asio::awaitable<void> {
+        for (const char* const url : {"nonsense", "memory://"}) {
+            ::setenv("REDIS_URL", url, 1);
+            auto options = luzia::CacheOptions::from_environment();
+            options.logger = log.logger();
+            luzia::CacheClient<luzia::RedisBackend> cache{co_await asio::this_coro::executor, options};
+            const auto lookup = co_await cache.lookup("key");
+            EXPECT_EQ(lookup.error, luzia::make_error_code(luzia::Error::disabled));
+            cache.close();
+            const auto closed = co_await cache.lookup("key");
+            EXPECT_EQ(closed.outcome, Outcome::closed);
+        }
+    });
     ::unsetenv("REDIS_URL");
-    EXPECT_EQ(log.count("error REDIS_URL"), 2U) << log.all();
+    EXPECT_EQ(log.count("error REDIS_URL"), 4U) << log.all();
     EXPECT_EQ(log.count("luzia::tls_transport"), 1U) << log.all();
     EXPECT_EQ(log.count("marked"), 0U) << log.all();
 

@@ -140,6 +140,12 @@ TEST(Tls, AClientCertificateIsShownWhereItIsAskedFor) {
     EXPECT_EQ(look(server.url(), known).outcome, Outcome::hit);
 }
 
+TEST(Tls, WithoutANameToVerifyNothingIsTrusted) {
+    LogLines log;
+    EXPECT_EQ(look("unix://" + shared_redis().socket(), trusting("ca"), log).outcome, Outcome::unavailable);
+    EXPECT_EQ(log.count("no server name to verify"), 1U) << log.all();
+}
+
 TEST(Tls, WhatCannotBeUsedThrowsAndNamesTheMember) {
     const auto problem_of = [](const luzia::TlsOptions& options) -> std::string {
         try {

@@ -15,6 +15,7 @@
 
 #include <chrono>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,8 +52,7 @@ void run(Body body) {
 }
 
 /// Asks again and again until `condition` holds, or to the limit.
-template <class Condition>
-asio::awaitable<bool> eventually(Condition condition, std::chrono::milliseconds limit = 20s) {
+inline asio::awaitable<bool> eventually(std::function<bool()> condition, std::chrono::milliseconds limit = 20s) {
     asio::steady_timer timer(co_await asio::this_coro::executor);
     const auto end = std::chrono::steady_clock::now() + limit;
     while (!condition()) {

@@ -847,7 +847,7 @@ TEST(BackendOptions, TheOptionsStandOverTheUrl) {
     options.database = 0;
     EXPECT_EQ(with_credentials(options, *url).database, 0);
     options.password = "other";
-    EXPECT_EQ(with_credentials(options, *url).username, std::nullopt);
+    EXPECT_EQ(with_credentials(options, *url).username, "app");
     EXPECT_EQ(with_credentials(options, *url).password, "other");
     options.password.reset();
     options.username = "me";

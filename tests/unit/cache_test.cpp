@@ -41,6 +41,14 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using namespace std::string_literals;
 
+/// The options that a backend is made with in the end.
+CacheOptions options_as_used(const CacheOptions& options) {
+    return detail::make_with(detail::checked(options), [](const CacheOptions& usable) {
+        static_cast<void>(backend::checked_url(usable));
+        return usable;
+    });
+}
+
 /// Sets or unsets a variable of the environment, and puts back what was there.
 class Variable {
 public:
@@ -140,7 +148,7 @@ TEST(CacheOptions, TheEnvironmentNamesTheServerAndTheTtl) {
     EXPECT_EQ(options.url, "redis://cache:6380/2");
     EXPECT_EQ(options.default_ttl, 60s);
     EXPECT_TRUE(options.is_url_from_environment());
-    EXPECT_EQ(detail::usable(options).url, "redis://cache:6380/2");
+    EXPECT_EQ(options_as_used(options).url, "redis://cache:6380/2");
     EXPECT_TRUE(log.lines().empty());
 }
 
@@ -179,7 +187,7 @@ TEST(CacheOptions, ABadUrlOfTheEnvironmentIsLoggedAndDisablesTheClient) {
         const CacheOptions options = CacheOptions::from_environment();
         EXPECT_TRUE(log.lines().empty());
 
-        const CacheOptions usable = detail::usable(options);
+        const CacheOptions usable = options_as_used(options);
 
         EXPECT_EQ(usable.url, "disabled://") << bad;
         ASSERT_EQ(log.lines().size(), 1U) << bad;
@@ -193,7 +201,7 @@ TEST(CacheOptions, ABadUrlOfTheEnvironmentIsLoggedAndDisablesTheClient) {
 TEST(CacheOptions, ABadUrlOfTheEnvironmentIsOneLogLineWhateverItHolds) {
     const Variable url("REDIS_URL", "redis://ho\nst\x1b[2J/\nerror forged line");
     const DefaultLog log;
-    EXPECT_EQ(detail::usable(CacheOptions::from_environment()).url, "disabled://");
+    EXPECT_EQ(options_as_used(CacheOptions::from_environment()).url, "disabled://");
     EXPECT_EQ(log.lines().size(), 1U);
     EXPECT_EQ(log.lines().at(0).find('\x1b'), std::string::npos);
 }
@@ -204,7 +212,7 @@ TEST(CacheOptions, TheErrorGoesToTheLoggerOfTheOptions) {
     const DefaultLog standard;
     CacheOptions options = CacheOptions::from_environment();
     options.logger = own.logger();
-    static_cast<void>(detail::usable(options));
+    static_cast<void>(options_as_used(options));
     EXPECT_EQ(own.lines().size(), 1U);
     EXPECT_TRUE(standard.lines().empty());
 }
@@ -244,7 +252,7 @@ TEST(CacheOptions, AGoodUrlGivenInCodeStandsOverABadOneOfTheEnvironment) {
     const DefaultLog log;
     CacheOptions options = CacheOptions::from_environment();
     options.url = "memory://";
-    EXPECT_EQ(detail::usable(options).url, "memory://");
+    EXPECT_EQ(options_as_used(options).url, "memory://");
     EXPECT_TRUE(log.lines().empty());
 }
 

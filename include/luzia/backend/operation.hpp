@@ -84,6 +84,9 @@ public:
     /// For bookkeeping that does not fit, or outlives the operation.
     std::shared_ptr<void> attachment;
 
+    /// The cache's own note: handed to a backend, and not cancelled yet. Backends leave it alone.
+    bool is_cancellable = false;
+
 protected:
     ~Operation() = default;
 
@@ -101,8 +104,8 @@ struct Status {
 /// What `CacheClient` needs of a backend. `docs/backends.md` shows one of 40 lines; tests/contract holds it to its promises.
 ///
 /// `submit` may be called by several threads at once, never throws, never blocks, and answers each operation exactly once. `cancel` ends
-/// an operation with `Error::cancelled` where that can be done; called at most once, while the operation has not been resumed. `close`
-/// ends all that is pending, and answers all that comes later, with `Error::closed`.
+/// an operation with `Error::cancelled` where that can be done; it is called at most once for an operation, after its `submit` has begun, and
+/// may come when the answer has been given already. `close` ends all that is pending, and answers all that comes later, with `Error::closed`.
 template <class B>
 concept Backend = std::move_constructible<B> && requires(B backend, const B& constant, const Request& request, Operation& operation) {
     { constant.get_executor() } -> std::convertible_to<boost::asio::any_io_executor>;

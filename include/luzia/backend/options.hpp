@@ -2,11 +2,13 @@
 #pragma once
 
 #include <luzia/backend/memory_store.hpp>
+#include <luzia/core/event_log.hpp>
 #include <luzia/core/text.hpp>
 #include <luzia/core/url.hpp>
 #include <luzia/redis/options.hpp>
 
 #include <cstddef>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -22,6 +24,8 @@ struct BackendOptions : redis::ConnectionOptions {
     std::string url = "redis://localhost:6379";
     /// A key always travels on the same one, chosen by its hash.
     std::size_t connections = 1;
+    /// Where events go; made from `logger` where it is null. For a backend that shares it with the client above it.
+    std::shared_ptr<EventLog> events;
 };
 
 namespace backend {
@@ -64,10 +68,10 @@ inline void validate(const BackendOptions& options) {
 
 /// The options with what the URL says filled in, where they do not say it themselves.
 [[nodiscard]] inline redis::ConnectionOptions with_credentials(redis::ConnectionOptions options, const Url& url) {
-    // A user of the options with the password of the URL would be a pair that nobody wrote down.
-    if (!options.username && !options.password) {
+    // The password of the URL belongs to the user of the URL; a password from elsewhere may be that user's as well.
+    if (!options.username) {
         options.username = url.username;
-        options.password = url.password;
+        if (!options.password) { options.password = url.password; }
     }
     if (!options.database) { options.database = url.database; }
     return options;

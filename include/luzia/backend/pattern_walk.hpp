@@ -6,6 +6,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -18,8 +19,8 @@
 namespace luzia::backend::detail {
 
 /// One walk. A page's keys are unlinked in the same write that asks for the next page, so that the server is never idle between two and
-/// never busy for longer than one page takes. Each command has the connection's `command_timeout`; the walk as a whole has as many pages
-/// as the database needs. Runs on the connection's strand; lives until its last command has ended.
+/// never busy for longer than one page takes. Each command has the connection's `command_timeout`; the walk as a whole ends after
+/// `longest_walk`, and at a cursor that does not move, since a peer that is no Redis could keep it going for ever. Runs on the connection's strand; lives until its last command has ended.
 class PatternWalk final : public std::enable_shared_from_this<PatternWalk> {
 public:
     PatternWalk(std::string_view pattern, Operation& operation, std::shared_ptr<redis::Connection> connection)
@@ -42,6 +43,8 @@ public:
     /// Keys looked at for one page: half a millisecond of the server's time. Twice as many make the walk 10 % shorter, and the others wait twice as
     /// long; see docs/engine.md.
     static constexpr std::string_view page_size = "500";
+
+    static constexpr std::chrono::minutes longest_walk{10};
 
 private:
     template <void (PatternWalk::*Take)(redis::Reply&, bool&)>
@@ -77,6 +80,7 @@ private:
         redis::Ticket ticket = 0;
         submit(scan, scan_, &ticket);
         scan_.ticket = ticket;
+        if (is_cancelled_) { connection_->cancel(ticket); } // which came before there was this page to cancel
     }
 
     template <class Handler>
@@ -96,14 +100,19 @@ private:
             for (const redis::Reply& key : keys) {
                 unlink.emplace_back(key.text());
             }
+            asked_to_remove_ += keys.size();
             submit(unlink, unlink_, nullptr);
         }
+        fits = parts[0].text() != cursor_ || cursor_ == "0";
+        if (std::chrono::steady_clock::now() - begun_ > longest_walk) { note(Error::timed_out); }
         cursor_ = parts[0].text();
+        if (!fits) { return; }
         if (cursor_ != "0" && !has_failed()) { ask_for_page(); }
     }
 
     void take_removed(redis::Reply& reply, bool& fits) {
-        fits = reply.kind() == redis::Reply::Kind::integer && reply.integer() >= 0;
+        fits = reply.kind() == redis::Reply::Kind::integer && reply.integer() >= 0 &&
+               static_cast<std::size_t>(reply.integer()) <= asked_to_remove_ - removed_;
         if (fits) { removed_ += static_cast<std::size_t>(reply.integer()); }
     }
 
@@ -130,6 +139,8 @@ private:
     Operation* operation_;
     std::shared_ptr<redis::Connection> connection_;
     std::string cursor_ = "0";
+    std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
+    std::size_t asked_to_remove_ = 0;
     std::size_t removed_ = 0;
     std::mutex mutex_; // `cancel` fails a command from another thread
     error_code error_;

@@ -8,9 +8,11 @@
 #include <luzia/redis/connection.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/system/errc.hpp>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -35,9 +37,9 @@ public:
     RedisBackend(executor_type executor, const BackendOptions& options) : executor_(std::move(executor)) {
         backend::validate(options);
         const Url url = backend::checked_url(options);
-        redis::detail::require(url.scheme != "memory" && url.scheme != "disabled",
-                               "url names no Redis server (allowed: redis, rediss, unix)");
-        log_ = std::make_shared<EventLog>(options.logger);
+        redis::detail::require(url.scheme != "memory", "url names no Redis server (allowed: redis, rediss, unix, disabled)");
+        log_ = options.events ? options.events : std::make_shared<EventLog>(options.logger);
+        if (url.scheme == "disabled") { return; }
         for (const auto& [name, value] : url.parameters) {
             log_->transition(spdlog::level::warn, "luzia: the parameter \"" + printable(name) + "\" of the URL is not known and not used");
         }
@@ -53,6 +55,7 @@ public:
             executor_ = std::move(other.executor_);
             log_ = std::move(other.log_);
             connections_ = std::move(other.connections_);
+            is_closed_ = std::move(other.is_closed_);
         }
         return *this;
     }
@@ -62,6 +65,7 @@ public:
 
     void submit(const backend::Request& request, backend::Operation& operation) {
         using backend::Verb;
+        if (connections_.empty()) { return refuse(operation); }
         switch (request.verb) {
         case Verb::get: return submit_single(request, operation, std::array{std::string_view("GET"), request.keys[0]});
         case Verb::contains: return submit_single(request, operation, std::array{std::string_view("EXISTS"), request.keys[0]});
@@ -82,9 +86,12 @@ public:
         }
     }
 
-    void cancel(backend::Operation& operation) { operation.state<Cancel>()(operation); }
+    void cancel(backend::Operation& operation) {
+        if (!connections_.empty()) { operation.state<Cancel>()(operation); }
+    }
 
     void close() {
+        if (is_closed_) { is_closed_->store(true, std::memory_order_relaxed); }
         for (const auto& connection : connections_) {
             connection->close();
         }
@@ -116,6 +123,11 @@ private:
     // Keys of one MGET or UNLINK: a server answers other clients between two commands.
     static constexpr std::size_t chunk = 512;
 
+    /// Without a server there is nothing but to say so.
+    void refuse(backend::Operation& operation) const {
+        operation.on_answer(backend::Answer::failure(is_closed_->load(std::memory_order_relaxed) ? Error::closed : Error::disabled));
+    }
+
     [[nodiscard]] std::size_t place(std::string_view key) const noexcept {
         return connections_.size() == 1 ? 0 : std::hash<std::string_view>{}(key) % connections_.size();
     }
@@ -134,10 +146,12 @@ private:
             const redis::IntegerArgument ttl(request.ttl.value().count());
             return submit_single(request, operation, std::array{std::string_view("PEXPIRE"), key, ttl.view()});
         }
-        // PERSIST says 0 of a key without a ttl as well; whether there is one, EXISTS says right behind it. Where the first can't be
-        // taken, neither can the second.
-        static_cast<void>(connections_[place(key)]->submit(std::array{std::string_view("PERSIST"), key}, nullptr));
-        submit_single(request, operation, std::array{std::string_view("EXISTS"), key});
+        // PERSIST says 0 of a key without a ttl as well; whether there is one, EXISTS says right behind it.
+        spread(request, operation, [&](backend::detail::SpreadCall& call) {
+            redis::Connection& connection = *connections_[place(key)];
+            call.submit(connection, std::array{std::string_view("PERSIST"), key}, {0}, backend::detail::Counting::nothing);
+            call.submit(connection, std::array{std::string_view("EXISTS"), key}, {0});
+        });
     }
 
     void set(const backend::Request& request, backend::Operation& operation) {
@@ -153,7 +167,7 @@ private:
         spread(request, operation, [&](backend::detail::SpreadCall& call) {
             for (std::size_t i = 0; i < request.keys.size(); ++i) {
                 const auto one = arguments(i);
-                call.submit(*connections_[place(request.keys[i])], std::span(one).first(length));
+                call.submit(*connections_[place(request.keys[i])], std::span(one).first(length), {i});
             }
         });
     }
@@ -171,38 +185,39 @@ private:
         for (std::size_t i = 0; i < request.keys.size(); ++i) {
             groups[place(request.keys[i])].push_back(i);
         }
-        spread(
-            request, operation,
-            [&](backend::detail::SpreadCall& call) {
-                if (request.verb == backend::Verb::get_many) { call.expect_values(request.keys.size()); }
-                for (std::size_t group = 0; group < groups.size(); ++group) {
-                    const std::span<const std::size_t> indices(groups[group]);
-                    for (std::size_t first = 0; first < indices.size(); first += chunk) {
-                        const auto some = indices.subspan(first, std::min(chunk, indices.size() - first));
-                        std::vector<std::string_view> arguments{command};
-                        for (const std::size_t index : some) {
-                            arguments.push_back(request.keys[index]);
-                        }
-                        call.submit(*connections_[group], arguments, {some.begin(), some.end()});
+        spread(request, operation, [&](backend::detail::SpreadCall& call) {
+            if (request.verb == backend::Verb::get_many) { call.expect_values(request.keys.size()); }
+            for (std::size_t group = 0; group < groups.size(); ++group) {
+                const std::span<const std::size_t> indices(groups[group]);
+                for (std::size_t first = 0; first < indices.size(); first += chunk) {
+                    const auto some = indices.subspan(first, std::min(chunk, indices.size() - first));
+                    std::vector<std::string_view> arguments{command};
+                    for (const std::size_t index : some) {
+                        arguments.push_back(request.keys[index]);
                     }
+                    call.submit(*connections_[group], arguments, {some.begin(), some.end()}, counting);
                 }
-            },
-            counting);
+            }
+        });
     }
 
     template <class Fill>
-    void spread(const backend::Request& request, backend::Operation& operation, Fill fill,
-                backend::detail::Counting counting = backend::detail::Counting::replies) {
+    void spread(const backend::Request& request, backend::Operation& operation, Fill fill) {
         operation.emplace_state<Cancel>(
             [](backend::Operation& started) { static_cast<backend::detail::SpreadCall*>(started.attachment.get())->cancel(); });
-        const auto call = std::make_shared<backend::detail::SpreadCall>(request.verb, operation, counting);
-        fill(*call);
+        const auto call = std::make_shared<backend::detail::SpreadCall>(request.verb, operation);
+        try {
+            fill(*call);
+        } catch (...) { // what was sent by then is answered all the same
+            call->fail(make_error_code(boost::system::errc::not_enough_memory));
+        }
         call->seal(operation);
     }
 
     executor_type executor_;
     std::shared_ptr<EventLog> log_;
-    std::vector<std::shared_ptr<redis::Connection>> connections_;
+    std::vector<std::shared_ptr<redis::Connection>> connections_; // none where the URL is disabled://
+    std::unique_ptr<std::atomic<bool>> is_closed_ = std::make_unique<std::atomic<bool>>(false);
 };
 
 static_assert(CacheBackend<RedisBackend>);

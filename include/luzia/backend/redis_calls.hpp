@@ -4,8 +4,10 @@
 #include <luzia/backend/operation.hpp>
 #include <luzia/redis/connection.hpp>
 
-#include <array>
+#include <boost/system/errc.hpp>
+
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -24,13 +26,14 @@ using redis::Verdict;
 
 using Arguments = std::span<const std::string_view>;
 
-/// What one reply says to `verb`; false where it is of a kind that the command can't have.
-[[nodiscard]] inline bool read_reply(Verb verb, Reply& reply, Answer& answer) {
+/// What one reply says to `verb`, asked about so many keys; false where it is nothing that the command can be answered with.
+[[nodiscard]] inline bool read_reply(Verb verb, Reply& reply, std::size_t keys, Answer& answer) {
     if (reply.is_error()) {
         answer = Answer::failure(server_error(reply.text()));
         return true;
     }
-    const auto is_count = reply.kind() == Reply::Kind::integer && reply.integer() >= 0;
+    const bool is_count =
+        reply.kind() == Reply::Kind::integer && reply.integer() >= 0 && reply.integer() <= static_cast<std::int64_t>(keys);
     switch (verb) {
     case Verb::get:
         if (reply.is_nil()) {
@@ -70,7 +73,7 @@ public:
 
     [[nodiscard]] Verdict on_reply(Reply& reply) noexcept override {
         Answer answer;
-        const bool fits = read_reply(verb_, reply, answer);
+        const bool fits = read_reply(verb_, reply, 1, answer);
         if (!fits) { answer = Answer::failure(Error::protocol); }
         operation_->on_answer(std::move(answer));
         return fits ? Verdict::fits : Verdict::nonsense;
@@ -86,13 +89,13 @@ private:
     Ticket ticket_ = 0;
 };
 
-/// What the counts of the single replies are good for.
+/// Whether what a reply counts is part of the answer.
 enum class Counting { replies, nothing };
 
 /// A question that is several commands, on one connection or many: the answer is the sum of theirs. Lives until the last has ended.
 class SpreadCall : public std::enable_shared_from_this<SpreadCall> {
 public:
-    SpreadCall(Verb verb, Operation& operation, Counting counting) : verb_(verb), counting_(counting), operation_(&operation) {
+    SpreadCall(Verb verb, Operation& operation) : verb_(verb), operation_(&operation) {
         if (verb == Verb::get_many) { answer_.outcome = Outcome::hit; }
     }
     SpreadCall(const SpreadCall&) = delete;
@@ -101,14 +104,24 @@ public:
     /// Before the first command: so many values are expected.
     void expect_values(std::size_t count) { answer_.values.resize(count); }
 
-    /// One more command; `indices` says which keys of the question its reply is about (for get_many).
-    void submit(Connection& connection, Arguments arguments, std::vector<std::size_t> indices = {}) {
-        Part& part = parts_.emplace_back(*this, connection, std::move(indices));
+    /// One more command; `indices` says which keys of the question its reply is about.
+    void submit(Connection& connection, Arguments arguments, std::vector<std::size_t> indices, Counting counting = Counting::replies) {
+        Part& part = parts_.emplace_back(*this, connection, std::move(indices), counting);
         {
             const std::scoped_lock lock(mutex_);
             ++pending_;
         }
-        if (const error_code error = connection.submit(arguments, &part, &part.ticket)) { part.on_failure(error); }
+        error_code error = make_error_code(boost::system::errc::not_enough_memory);
+        try {
+            error = connection.submit(arguments, &part, &part.ticket);
+        } catch (...) {} // nothing was taken
+        if (error) { part.on_failure(error); }
+    }
+
+    /// The making of the commands was cut short.
+    void fail(error_code reason) {
+        const std::scoped_lock lock(mutex_);
+        note(Answer::failure(reason));
     }
 
     /// All commands are under way. From here on the call keeps itself.
@@ -126,8 +139,8 @@ public:
 
 private:
     struct Part final : redis::ReplyHandler {
-        Part(SpreadCall& whole, Connection& on, std::vector<std::size_t> about) noexcept
-            : call(&whole), connection(&on), indices(std::move(about)) {}
+        Part(SpreadCall& whole, Connection& on, std::vector<std::size_t> about, Counting how) noexcept
+            : call(&whole), connection(&on), indices(std::move(about)), counting(how) {}
 
         [[nodiscard]] Verdict on_reply(Reply& reply) noexcept override {
             return call->on_part(*this, reply) ? Verdict::fits : Verdict::nonsense;
@@ -138,6 +151,7 @@ private:
         SpreadCall* call;
         Connection* connection;
         std::vector<std::size_t> indices;
+        Counting counting;
         Ticket ticket = 0;
     };
 
@@ -146,9 +160,10 @@ private:
         bool fits = true;
         {
             const std::scoped_lock lock(mutex_);
-            fits = verb_ == Verb::get_many && !reply.is_error() ? take_values(part, reply) : read_reply(verb_, reply, partial);
+            fits = verb_ == Verb::get_many && !reply.is_error() ? take_values(part, reply)
+                                                                : read_reply(verb_, reply, part.indices.size(), partial);
             if (!fits) { partial = Answer::failure(Error::protocol); }
-            if (counting_ == Counting::replies) { answer_.count += partial.count; }
+            if (part.counting == Counting::replies) { answer_.count += partial.count; }
             note(partial);
         }
         settle();
@@ -205,7 +220,6 @@ private:
     }
 
     Verb verb_;
-    Counting counting_;
     Operation* operation_;
     std::mutex mutex_;
     Answer answer_;

@@ -60,7 +60,14 @@ template <class T, class State>
     return std::nullopt;
 }
 
-/// The state without its template parameters, for calls that need neither backend nor codec to finish.
+/// Hands a question to the backend; from here on it can be cancelled there.
+template <class State>
+void submit(State& state, const Request& request, Operation& operation) {
+    operation.is_cancellable = true;
+    state.backend.submit(request, operation);
+}
+
+/// A question about one key.
 template <class State>
 void ask(State& state, Operation& operation, Verb verb, std::string_view key, Ttl ttl = Ttl()) {
     if (const error_code error = state.check_key(key)) {
@@ -71,7 +78,7 @@ void ask(State& state, Operation& operation, Verb verb, std::string_view key, Tt
     request.verb = verb;
     request.keys = std::span(&key, 1);
     request.ttl = ttl;
-    state.backend.submit(request, operation);
+    submit(state, request, operation);
 }
 
 template <class T>
@@ -86,7 +93,11 @@ struct LookupCall {
     template <class State>
     [[nodiscard]] Lookup<T> finish(State& state, Answer&& answer) noexcept {
         Lookup<T> found(std::nullopt, answer.outcome, answer.error);
-        if (answer.outcome == Outcome::hit) {
+        if (answer.outcome == Outcome::hit && state.is_too_large(answer.value)) {
+            state.log_problem("too large", key, "the stored value is larger than max_value_bytes; a miss");
+            found.outcome = Outcome::unavailable;
+            found.error = Error::reply_too_large;
+        } else if (answer.outcome == Outcome::hit) {
             found.value = decode<T>(state, key, std::move(answer.value));
             if (found.value) {
                 state.counters.hit();
@@ -132,7 +143,7 @@ struct SetCall {
         request.keys = std::span(&one_key, 1);
         request.values = std::span(&one_value, 1);
         request.ttl = ttl;
-        state.backend.submit(request, operation);
+        submit(state, request, operation);
     }
 
     [[nodiscard]] Effect finish(StateBase& state, Answer&& answer) const noexcept {
@@ -157,7 +168,7 @@ struct EffectCall {
         Request request;
         request.verb = verb;
         request.keys = std::span(&pattern, 1);
-        state.backend.submit(request, operation);
+        submit(state, request, operation);
     }
 
     [[nodiscard]] Effect finish(StateBase& state, Answer&& answer) const noexcept {
@@ -209,7 +220,7 @@ struct PingCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        state.backend.submit(Request(), operation);
+        submit(state, Request(), operation);
     }
 
     [[nodiscard]] bool finish(StateBase& state, Answer&& answer) const noexcept {

@@ -34,11 +34,11 @@ template <class T>
 concept StringLike = std::convertible_to<const T&, std::string_view>;
 
 template <class R>
-concept KeyRange = std::ranges::input_range<const R&> && StringLike<std::ranges::range_value_t<const R&>>;
+concept KeyRange = std::ranges::input_range<R> && StringLike<std::ranges::range_value_t<R>>;
 
 /// A vector of pairs, a map: elements whose first is a key.
 template <class R>
-concept EntryRange = std::ranges::input_range<const R&> && requires(const std::ranges::range_value_t<const R&>& entry) {
+concept EntryRange = std::ranges::input_range<R> && requires(const std::ranges::range_value_t<R>& entry) {
     { entry.first } -> StringLike;
     entry.second;
 };
@@ -74,8 +74,8 @@ concept NotDuration = !std::convertible_to<Token, std::chrono::milliseconds>;
 /// `Outcome::cancelled`, and the late reply is dropped.
 ///
 /// Lifetime: movable; a moved-from client can only be destroyed or assigned to. Destroying or closing it completes what is pending, as
-/// misses, on its handlers' executors. Where the execution context is destroyed first, handlers are destroyed uninvoked. A connected idle
-/// client keeps `io_context::run()` from returning until it is closed or destroyed.
+/// misses, on its handlers' executors. Where the execution context is destroyed first, handlers are destroyed uninvoked. From its
+/// first use on, connected or not, a client keeps `io_context::run()` from returning until it is closed or destroyed.
 template <CacheBackend Backend = DefaultBackend, ValueCodec Codec = JsonCodec>
 class CacheClient {
     using State = cache::State<Backend, Codec>;
@@ -93,17 +93,17 @@ public:
     template <cache::ExecutorLike Executor>
     requires std::constructible_from<Backend, executor_type, const CacheOptions&>
     explicit CacheClient(const Executor& executor, CacheOptions options = CacheOptions::from_environment(), Codec codec = Codec())
-        : CacheClient(Usable(), executor, detail::usable(std::move(options)), std::move(codec)) {}
+        : CacheClient(Checked(), executor, detail::checked(std::move(options)), std::move(codec)) {}
 
     template <cache::ExecutionContext Context>
     requires std::constructible_from<Backend, executor_type, const CacheOptions&>
     explicit CacheClient(Context& context, CacheOptions options = CacheOptions::from_environment(), Codec codec = Codec())
         : CacheClient(context.get_executor(), std::move(options), std::move(codec)) {}
 
-    /// On a backend of one's own. Of the options, those that are not about a server count: `default_ttl`, `key_prefix`,
+    /// On a backend of one's own. Of the options, those that are not about a server matter: `default_ttl`, `key_prefix`,
     /// `max_value_bytes`, `logger`.
     explicit CacheClient(Backend backend, Codec codec = Codec(), const CacheOptions& options = CacheOptions())
-        : state_(std::make_shared<State>(std::move(backend), std::move(codec), detail::usable(options))) {}
+        : state_(std::make_shared<State>(std::move(backend), std::move(codec), detail::checked(options))) {}
 
     CacheClient(Backend backend, const CacheOptions& options) : CacheClient(std::move(backend), Codec(), options) {}
 
@@ -180,20 +180,20 @@ public:
 
     /// Reads many keys at once. @param token  `void(std::vector<std::optional<T>>)`, in the order asked
     template <class T = default_value, cache::KeyRange Keys, class Token = deferred_t>
-    [[nodiscard]] auto get_many(const Keys& keys, Token&& token = Token()) {
+    [[nodiscard]] auto get_many(Keys&& keys, Token&& token = Token()) {
         return start(cache::GetManyCall<T>{full_keys(keys), {}}, std::forward<Token>(token));
     }
 
     /// Stores many values at once. @param entries  any range of pairs: a vector, a map. @param token  `void(Effect)`: how many were stored
     template <cache::EntryRange Entries, cache::NotOptions Token = deferred_t>
-    [[nodiscard]] auto set_many(const Entries& entries, Token&& token = Token()) {
-        return set_many(entries, SetOptions(), std::forward<Token>(token));
+    [[nodiscard]] auto set_many(Entries&& entries, Token&& token = Token()) {
+        return set_many(std::forward<Entries>(entries), SetOptions(), std::forward<Token>(token));
     }
 
     template <cache::EntryRange Entries, class Token = deferred_t>
-    [[nodiscard]] auto set_many(const Entries& entries, SetOptions options, Token&& token = Token()) {
+    [[nodiscard]] auto set_many(Entries&& entries, SetOptions options, Token&& token = Token()) {
         cache::SetManyCall call;
-        for (const auto& entry : entries) {
+        for (auto&& entry : entries) {
             call.keys.push_back(state_->full_key(entry.first));
             call.encoded.push_back(cache::encode(state_->codec, entry.second, state_->max_value_bytes));
         }
@@ -203,7 +203,7 @@ public:
 
     /// Removes many keys at once. @param token  `void(Effect)`: how many there were
     template <cache::KeyRange Keys, class Token = deferred_t>
-    [[nodiscard]] auto erase_many(const Keys& keys, Token&& token = Token()) {
+    [[nodiscard]] auto erase_many(Keys&& keys, Token&& token = Token()) {
         cache::EraseManyCall call;
         call.keys = full_keys(keys);
         return start(std::move(call), std::forward<Token>(token));
@@ -249,7 +249,7 @@ public:
     }
 
 private:
-    struct Usable {};
+    struct Checked {};
 
     class DrainInitiation {
     public:
@@ -268,8 +268,9 @@ private:
         std::shared_ptr<State> state_;
     };
 
-    CacheClient(Usable, const executor_type& executor, const CacheOptions& options, Codec codec)
-        : state_(std::make_shared<State>(Backend(executor, options), std::move(codec), options)) {}
+    CacheClient(Checked, const executor_type& executor, const CacheOptions& options, Codec codec)
+        : state_(std::make_shared<State>(detail::make_with(options, [&](const CacheOptions& usable) { return Backend(executor, usable); }),
+                                         std::move(codec), options)) {}
 
     template <class Call, class Token>
     auto start(Call call, Token&& token) {
@@ -278,9 +279,9 @@ private:
     }
 
     template <class Keys>
-    [[nodiscard]] std::vector<std::string> full_keys(const Keys& keys) const {
+    [[nodiscard]] std::vector<std::string> full_keys(Keys& keys) const {
         std::vector<std::string> full;
-        for (const auto& key : keys) {
+        for (auto&& key : keys) {
             full.push_back(state_->full_key(key));
         }
         return full;

@@ -3,6 +3,7 @@
 
 #include <luzia/cache/calls.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -50,7 +51,7 @@ struct GetManyCall {
         Request request;
         request.verb = Verb::get_many;
         request.keys = sendable.views;
-        state.backend.submit(request, operation);
+        submit(state, request, operation);
     }
 
     template <class State>
@@ -62,6 +63,11 @@ struct GetManyCall {
             std::optional<T>& result = results[indices[i]];
             if (!answer.values[i]) {
                 state.counters.missed(without);
+                continue;
+            }
+            if (state.is_too_large(*answer.values[i])) {
+                state.log_problem("too large", keys[indices[i]], "the stored value is larger than max_value_bytes; a miss");
+                state.counters.missed(Outcome::unavailable);
                 continue;
             }
             result = decode<T>(state, keys[indices[i]], std::move(*answer.values[i]));
@@ -101,12 +107,12 @@ struct SetManyCall {
         request.keys = names;
         request.values = values;
         request.ttl = ttl;
-        state.backend.submit(request, operation);
+        submit(state, request, operation);
     }
 
     [[nodiscard]] Effect finish(StateBase& state, Answer&& answer) const noexcept {
         state.counters.stored(answer.count);
-        state.counters.failed(answer.outcome, sent - answer.count);
+        state.counters.failed(answer.outcome, sent - std::min(sent, answer.count));
         return effect_of(answer, problem);
     }
 
@@ -129,12 +135,12 @@ struct EraseManyCall {
         Request request;
         request.verb = Verb::erase;
         request.keys = sendable.views;
-        state.backend.submit(request, operation);
+        submit(state, request, operation);
     }
 
     [[nodiscard]] Effect finish(StateBase& state, Answer&& answer) const noexcept {
         state.counters.erased(answer.count);
-        state.counters.failed(answer.outcome, sent - answer.count);
+        state.counters.failed(answer.outcome, sent - std::min(sent, answer.count));
         return effect_of(answer, problem);
     }
 

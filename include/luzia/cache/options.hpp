@@ -10,11 +10,12 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
-#include <limits>
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
+#include <utility>
 
 namespace luzia {
 
@@ -71,17 +72,26 @@ struct SetOptions {
 
 namespace detail {
 
-/// The options as a backend can take them. What REDIS_URL got wrong is logged, and the client disabled; what the program got wrong throws.
-[[nodiscard]] inline CacheOptions usable(CacheOptions options) {
+/// The options, if they make sense, with the log that client and backend share.
+[[nodiscard]] inline CacheOptions checked(CacheOptions options) {
     redis::detail::require(!options.default_ttl.is_removal(), "default_ttl must be more than 0 (luzia::no_expiry: for ever)");
-    if (!options.is_url_from_environment()) { return options; }
+    backend::validate(options);
+    if (!options.events) { options.events = std::make_shared<EventLog>(options.logger); }
+    return options;
+}
+
+/// Calls `make` with the options. What REDIS_URL got wrong is logged, and `make` called again for a disabled one; what the program got
+/// wrong throws.
+template <class Make>
+[[nodiscard]] auto make_with(CacheOptions options, Make make) {
     try {
-        static_cast<void>(backend::checked_url(options));
+        return make(std::as_const(options));
     } catch (const std::invalid_argument& problem) {
-        EventLog(options.logger).transition(spdlog::level::err, std::string("REDIS_URL: ") + problem.what() + "; caching is disabled");
+        if (!options.is_url_from_environment()) { throw; }
+        options.events->transition(spdlog::level::err, std::string("REDIS_URL: ") + problem.what() + "; caching is disabled");
         options.url = "disabled://";
     }
-    return options;
+    return make(std::as_const(options));
 }
 
 } // namespace detail

@@ -8,7 +8,6 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/recycling_allocator.hpp>
 
@@ -51,7 +50,11 @@ public:
         answer_ = std::move(answer);
         // Taken out, since this may be gone before post returns. From here on what is posted is the executor's work.
         const TrackedExecutor executor = std::move(work_);
-        asio::post(executor, Resumption(this));
+        Resumption resumption(this);
+        const auto allocator = resumption.get_allocator();
+        // What asio::post does, for executors as well that can't promise never to block, and prefer it only.
+        asio::prefer(executor, asio::execution::blocking.never, asio::execution::relationship.fork, asio::execution::allocator(allocator))
+            .execute(std::move(resumption));
     }
 
     void on_abandon() noexcept override { static_cast<void>(Released(this)); }
@@ -72,11 +75,16 @@ private:
         auto slot = asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected()) {
             slot.assign([this](asio::cancellation_type type) {
-                if (type != asio::cancellation_type::none) { state_->backend.cancel(*this); }
+                if (type == asio::cancellation_type::none || !std::exchange(is_cancellable, false)) { return; }
+                state_->backend.cancel(*this);
             });
         }
         const auto state = state_; // the operation may end, on another thread, before begin returns
-        call_.begin(*state, *this);
+        try {
+            call_.begin(*state, *this);
+        } catch (...) { // no memory; nothing was submitted
+            on_answer(backend::Answer::failure(make_error_code(boost::system::errc::not_enough_memory)));
+        }
     }
 
     /// Destroys the operation and gives its memory back. Holds the allocator itself: by then the handler may have been moved away.
@@ -112,13 +120,15 @@ private:
     static void finish(Released pending) {
         auto slot = asio::get_associated_cancellation_slot(pending->handler_);
         if (slot.is_connected()) { slot.clear(); }
-        const auto state = std::move(pending->state_);
+        auto state = std::move(pending->state_);
         state->drains.leave(pending->half_);
         Call call = std::move(pending->call_);
         backend::Answer answer = std::move(pending->answer_);
         Handler handler = std::move(pending->handler_);
         pending.reset();
-        std::move(handler)(call.finish(*state, std::move(answer)));
+        auto result = call.finish(*state, std::move(answer));
+        state.reset(); // the handler may tell others that they can take everything down
+        std::move(handler)(std::move(result));
     }
 
     std::shared_ptr<State> state_;

@@ -10,6 +10,7 @@
 #include <boost/asio/any_io_executor.hpp>
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,11 +21,12 @@ namespace luzia::cache {
 class StateBase {
 public:
     explicit StateBase(const CacheOptions& options)
-        : log(options.logger),
+        : log(*options.events),
           default_ttl(options.default_ttl),
           max_value_bytes(options.max_value_bytes),
           prefix_(options.key_prefix),
-          escaped_prefix_(backend::glob_escaped(options.key_prefix)) {}
+          escaped_prefix_(backend::glob_escaped(options.key_prefix)),
+          events_(options.events) {}
 
     [[nodiscard]] std::string full_key(std::string_view key) const {
         std::string full;
@@ -40,11 +42,14 @@ public:
         return {};
     }
 
+    /// What was received and is more than the client wants.
+    [[nodiscard]] bool is_too_large(std::string_view bytes) const noexcept { return bytes.size() > max_value_bytes; }
+
     void log_problem(std::string_view kind, std::string_view key, std::string_view what) {
         log.event(spdlog::level::warn, kind, "luzia: key \"" + printable(key) + "\": " + std::string(what));
     }
 
-    EventLog log;
+    EventLog& log;
     Counters counters;
     DrainBook drains;
     Ttl default_ttl;
@@ -53,6 +58,7 @@ public:
 private:
     std::string prefix_;
     std::string escaped_prefix_;
+    std::shared_ptr<EventLog> events_; // the backend's as well
 };
 
 template <class Backend, class Codec>

@@ -29,6 +29,33 @@ struct Url {
     std::vector<std::pair<std::string, std::string>> parameters; ///< of the query, `db` aside
 };
 
+namespace detail {
+
+/// `host`, `host:port` or `[address]:port`, with a number behind a `/` or nothing; or a path, for a Unix socket. Anything else, in a URL that
+/// went wrong, may be a password whose `@` was forgotten or encoded.
+[[nodiscard]] inline bool is_plain_address(std::string_view text, bool is_socket_path) noexcept {
+    constexpr std::string_view digits = "0123456789";
+    constexpr std::string_view host_bytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const auto is_made_of = [](std::string_view part, std::string_view bytes) {
+        return part.find_first_not_of(bytes) == std::string_view::npos;
+    };
+    if (is_socket_path) { return !text.empty() && text.front() == '/'; }
+    const std::string_view authority = text.substr(0, text.find('/'));
+    const std::string_view path = text.substr(authority.size());
+    if (!path.empty() && !is_made_of(path.substr(1), digits)) { return false; }
+    const std::size_t bracket = authority.find(']');
+    if (!authority.empty() && authority.front() == '[' && bracket != std::string_view::npos) {
+        const std::string_view port = authority.substr(bracket + 1);
+        return is_made_of(authority.substr(1, bracket - 1), "0123456789abcdefABCDEF:.") &&
+               (port.empty() || (port.front() == ':' && is_made_of(port.substr(1), digits)));
+    }
+    const std::string_view host = authority.substr(0, authority.find(':'));
+    const std::string_view port = authority.substr(host.size());
+    return !host.empty() && is_made_of(host, host_bytes) && (port.empty() || is_made_of(port.substr(1), digits));
+}
+
+} // namespace detail
+
 /// A URL made fit for the log: whatever may be a secret is masked, also where a part is missing, and the rest escaped.
 [[nodiscard]] inline std::string masked_url(std::string_view url) {
     static constexpr std::string_view scheme_bytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-";
@@ -45,11 +72,7 @@ struct Url {
     }
     const std::string_view query = url.substr(std::min(url.size(), url.find('?')));
     url.remove_suffix(query.size());
-    const std::string_view authority = url.substr(0, url.find('/'));
-    const std::size_t colon = authority.rfind(':');
-    // What looks like host and port may be user and password, the host forgotten.
-    const bool is_port = colon == std::string_view::npos || authority.find_first_not_of("0123456789", colon + 1) == std::string_view::npos;
-    text += is_port ? url : std::string_view("***");
+    text += url.empty() || detail::is_plain_address(url, scheme == "unix://") ? url : std::string_view("***");
     if (!query.empty()) { text += "?***"; }
     return printable(text, 256);
 }

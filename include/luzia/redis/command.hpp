@@ -32,6 +32,16 @@ inline void append_command(std::string& out, std::span<const std::string_view> a
     }
 }
 
+/// What `append_command` appends at most.
+[[nodiscard]] inline std::size_t longest_command_size(std::span<const std::string_view> arguments) noexcept {
+    constexpr std::size_t header = 24;
+    std::size_t size = header;
+    for (const std::string_view argument : arguments) {
+        size += header + argument.size() + 2;
+    }
+    return size;
+}
+
 /// An integer as an argument, without a string of its own.
 class IntegerArgument {
 public:

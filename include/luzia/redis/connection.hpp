@@ -61,9 +61,7 @@ public:
             pending_bytes_.fetch_add(outbox_.bytes() - before + InFlight::command_overhead, std::memory_order_relaxed);
             is_sleeping = !std::exchange(is_awake_, true);
         }
-        if (is_sleeping) {
-            asio::post(strand(), [self = self_pointer()] { self->wake(); });
-        }
+        if (is_sleeping) { post_wake(); }
         return {};
     }
 
@@ -99,6 +97,16 @@ private:
     using Dialer::Dialer;
 
     [[nodiscard]] std::shared_ptr<Connection> self_pointer() { return std::static_pointer_cast<Connection>(shared_from_this()); }
+
+    /// The command has been taken: nothing may be thrown any more. Without memory for the post, the next command wakes the strand.
+    void post_wake() noexcept {
+        try {
+            asio::post(strand(), [self = self_pointer()] { self->wake(); });
+        } catch (...) {
+            const std::scoped_lock lock(mutex_);
+            is_awake_ = false;
+        }
+    }
 
     void wake() {
         dial();
@@ -172,7 +180,9 @@ private:
     /// Returns the text where a server in this state may be another one the next time its name is resolved.
     [[nodiscard]] std::string log_refusal(const Reply& reply) {
         std::string text = printable_server_text(reply.text());
-        log_->event(spdlog::level::warn, text.substr(0, text.find(' ')), "luzia: " + target().text() + " refused a command: " + text);
+        // Kinds that the peer can't make up.
+        const std::string kind = make_error_code(server_error(reply.text())).message();
+        log_->event(spdlog::level::warn, kind, "luzia: " + target().text() + " refused a command: " + text);
         switch (server_error(reply.text())) {
         case ServerError::loading:
         case ServerError::masterdown:
@@ -255,9 +265,11 @@ private:
     void judge() {
         if (phase() == Phase::closed) { return; }
         const TimePoint now = Clock::now();
-        if (is_overdue(now) && !is_overdue(now - options_.command_timeout) && phase() == Phase::ready && link().has_unread()) {
-            return arm(now + std::chrono::milliseconds(1));
+        if (is_overdue(now) && phase() == Phase::ready && link().has_unread()) {
+            if (!grace_) { grace_ = now + longest_grace; }
+            if (now < *grace_) { return arm(now + std::chrono::milliseconds(1)); }
         }
+        grace_.reset();
         std::vector<ReplyHandler*> expired;
         in_flight_.take_expired(now, expired);
         {
@@ -306,6 +318,9 @@ private:
     std::size_t settled_bytes_ = 0;
     TimePoint quiet_since_{};
     TimePoint armed_ = TimePoint::max();
+    // What a socket holds unread is read well within this; a peer that goes on sending gets no more.
+    static constexpr std::chrono::milliseconds longest_grace{50};
+    std::optional<TimePoint> grace_;
 };
 
 } // namespace luzia::redis

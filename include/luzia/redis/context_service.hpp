@@ -3,6 +3,7 @@
 
 #include <boost/asio/execution_context.hpp>
 
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,7 +22,48 @@ protected:
     ~ContextMember() = default;
 };
 
-/// The members of one execution context. Asio shuts services down before it destroys any, newest first.
+/// The members of one execution context. Outlives the context where a member does.
+class ContextMembers {
+public:
+    void add(ContextMember* member, std::weak_ptr<ContextMember> handle) {
+        const std::scoped_lock lock(mutex_);
+        members_.emplace(member, std::move(handle));
+    }
+
+    /// The last thing a member does with the context: its I/O objects are gone by now.
+    void remove(ContextMember* member) {
+        const std::scoped_lock lock(mutex_);
+        members_.erase(member);
+        removed_.notify_all();
+    }
+
+    /// Ends when no member has anything of the context any more, those included that another thread is destroying at this moment.
+    void shut_down() noexcept {
+        std::vector<std::shared_ptr<ContextMember>> alive;
+        {
+            std::unique_lock lock(mutex_);
+            for (auto entry = members_.begin(); entry != members_.end();) {
+                if (auto held = entry->second.lock()) {
+                    alive.push_back(std::move(held));
+                    entry = members_.erase(entry);
+                } else {
+                    ++entry;
+                }
+            }
+            removed_.wait(lock, [this] { return members_.empty(); });
+        }
+        for (const auto& member : alive) {
+            member->on_context_shutdown();
+        }
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable removed_;
+    std::map<ContextMember*, std::weak_ptr<ContextMember>> members_;
+};
+
+/// What makes Asio tell us. Services are shut down before any is destroyed, newest first.
 class ContextService final : public boost::asio::execution_context::service {
 public:
     using key_type = ContextService;
@@ -29,33 +71,12 @@ public:
 
     explicit ContextService(boost::asio::execution_context& context) : service(context) {}
 
-    void add(ContextMember* member, std::weak_ptr<ContextMember> handle) {
-        const std::scoped_lock lock(mutex_);
-        members_.emplace(member, std::move(handle));
-    }
-
-    void remove(ContextMember* member) {
-        const std::scoped_lock lock(mutex_);
-        members_.erase(member);
-    }
+    [[nodiscard]] const std::shared_ptr<ContextMembers>& members() const noexcept { return members_; }
 
 private:
-    void shutdown() noexcept override {
-        std::vector<std::shared_ptr<ContextMember>> alive;
-        {
-            const std::scoped_lock lock(mutex_);
-            for (const auto& [address, member] : members_) {
-                if (auto held = member.lock()) { alive.push_back(std::move(held)); }
-            }
-            members_.clear();
-        }
-        for (const auto& member : alive) {
-            member->on_context_shutdown();
-        }
-    }
+    void shutdown() noexcept override { members_->shut_down(); }
 
-    std::mutex mutex_;
-    std::map<ContextMember*, std::weak_ptr<ContextMember>> members_;
+    std::shared_ptr<ContextMembers> members_ = std::make_shared<ContextMembers>();
 };
 
 } // namespace luzia::redis

@@ -17,9 +17,12 @@
 #include <boost/asio/query.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <random>
@@ -50,23 +53,24 @@ protected:
     Dialer(const asio::any_io_executor& executor, Target target, ConnectionOptions options, std::shared_ptr<EventLog> log)
         : options_(std::move(options)), log_(std::move(log)), target_(std::move(target)), lifecycle_(options_.backoff) {
         io_.emplace(executor);
-        limits_.bulk_bytes = options_.max_value_bytes;
+        // Names of keys, which a walk reads, are strings as well; a value between the two limits costs nobody the link.
+        limits_.bulk_bytes = std::max(options_.max_value_bytes, std::size_t{1024} * 1024);
         if (!options_.transport) {
             options_.transport = [](const StreamExecutor& strand, const std::string&) { return std::make_unique<PlainTransport>(strand); };
         }
     }
 
     ~Dialer() {
-        if (service_ == nullptr) { return; }
-        service_->remove(this);
         if (lookup_) { lookup_->abandon(); }
-        if (link_) { link_->close(); }
+        drop_link();
+        io_.reset();
+        if (members_) { members_->remove(this); }
     }
 
     /// Once, right after construction.
     void join_context() {
-        service_ = &asio::use_service<ContextService>(asio::query(io_->outer, asio::execution::context));
-        service_->add(this, std::weak_ptr<Dialer>(shared_from_this()));
+        members_ = asio::use_service<ContextService>(asio::query(io_->outer, asio::execution::context)).members();
+        members_->add(this, std::weak_ptr<Dialer>(shared_from_this()));
     }
 
     virtual void on_link_ready() = 0;
@@ -164,7 +168,8 @@ private:
             endpoints_.assign(1, asio::local::stream_protocol::endpoint(target_.path));
             return perform(lifecycle_.resolved(1));
         }
-        if (lookup_) { return; } // what came too late for the last attempt is in time for this
+        if (!late_endpoints_.empty()) { return on_resolved(std::exchange(late_endpoints_, {})); }
+        if (lookup_) { return; } // still under way from the last attempt
         lookup_ = std::make_shared<Lookup>(io_->strand, [weak = weak_from_this()](std::vector<Endpoint> endpoints) {
             if (const auto self = weak.lock()) { self->on_resolved(std::move(endpoints)); }
         });
@@ -173,6 +178,7 @@ private:
 
     void on_resolved(std::vector<Endpoint> endpoints) {
         lookup_.reset();
+        if (lifecycle_.phase() == Phase::backing_off) { late_endpoints_ = std::move(endpoints); } // in time for the next attempt
         if (lifecycle_.phase() != Phase::resolving) { return; }
         if (endpoints.empty()) { return lose(Error::no_such_host, "the name does not resolve"); }
         endpoints_ = std::move(endpoints);
@@ -182,7 +188,11 @@ private:
     void connect() {
         limit_attempt();
         auto owner = std::shared_ptr<Link::Owner>(shared_from_this(), this);
-        link_ = std::make_shared<Link>(options_.transport(io_->strand, target_.host), limits_, std::move(owner));
+        try {
+            link_ = std::make_shared<Link>(options_.transport(io_->strand, target_.host), limits_, std::move(owner));
+        } catch (const std::exception& problem) { // of a transport that is not ours, or of TLS without a name to expect
+            return lose(Error::not_connected, problem.what());
+        }
         link_->connect(endpoints_[lifecycle_.address()]);
     }
 
@@ -289,17 +299,18 @@ private:
         drop_link();
         if (lookup_) { std::exchange(lookup_, nullptr)->abandon(); }
         io_.reset();
-        service_ = nullptr;
+        members_.reset();
     }
 
     Target target_;
     Lifecycle lifecycle_;
     hiredis::ReaderLimits limits_;
     std::optional<Io> io_;
-    ContextService* service_ = nullptr;
+    std::shared_ptr<ContextMembers> members_;
     std::shared_ptr<Link> link_;
     std::shared_ptr<Lookup> lookup_;
     std::vector<Endpoint> endpoints_;
+    std::vector<Endpoint> late_endpoints_;
     std::optional<Handshake> handshake_;
     std::uint64_t attempt_ = 0;
     bool has_been_open_ = false;

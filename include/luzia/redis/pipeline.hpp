@@ -100,9 +100,13 @@ public:
     [[nodiscard]] Ticket first_ticket() const noexcept { return commands_.front().ticket; }
 
     Ticket append(std::span<const std::string_view> arguments, ReplyHandler* handler, TimePoint deadline) {
+        // Whatever runs out of memory does so before anything is changed: half a command would swallow those after it.
         const std::size_t before = bytes_.size();
+        const std::size_t needed = before + longest_command_size(arguments);
+        if (needed > bytes_.capacity()) { bytes_.reserve(std::max(needed, 2 * bytes_.capacity())); }
+        commands_.push_back({handler, next_ticket_, deadline, 0, handler == nullptr});
         append_command(bytes_, arguments);
-        commands_.push_back({handler, next_ticket_, deadline, bytes_.size() - before, handler == nullptr});
+        commands_.back().bytes = bytes_.size() - before;
         return next_ticket_++;
     }
 

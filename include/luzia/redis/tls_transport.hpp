@@ -48,14 +48,13 @@ public:
         // Names are sent, so that a server with several certificates can choose; addresses must not be.
         error_code not_an_address;
         asio::ip::make_address(host, not_an_address);
-        if (not_an_address) { ::SSL_set_tlsext_host_name(stream_.native_handle(), host.c_str()); }
+        if (not_an_address && !host.empty()) { ::SSL_set_tlsext_host_name(stream_.native_handle(), host.c_str()); }
         if (verify != TlsOptions::Verify::host) { return; }
         X509_VERIFY_PARAM* const expected = ::SSL_get0_param(stream_.native_handle());
-        if (not_an_address) {
-            ::X509_VERIFY_PARAM_set1_host(expected, host.c_str(), host.size());
-        } else {
-            ::X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str());
-        }
+        // An empty name would switch the check off.
+        const bool is_expecting = !host.empty() && (not_an_address ? ::X509_VERIFY_PARAM_set1_host(expected, host.c_str(), host.size()) == 1
+                                                                   : ::X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) == 1);
+        if (!is_expecting) { throw std::invalid_argument("TLS has no server name to verify: set TlsOptions::server_name"); }
     }
 
     void connect(const Endpoint& endpoint, TransportCallback callback) override {
