@@ -69,7 +69,7 @@ public:
         return bytes;
     }
 
-    /// What a pending command costs beside its bytes: the operation, its handler, the place in these books; measured; docs/engine.md has what was measured.
+    /// What a pending command costs beside its bytes: the operation, its handler, the place in these books. Figures: docs/engine.md.
     static constexpr std::size_t command_overhead = 512;
 
 protected:
