@@ -10,6 +10,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -451,6 +453,22 @@ TEST(Outbox, WritesCommandsInTheOrderInWhichTheyCame) {
     EXPECT_EQ(in_flight.pop().bytes, wire("one").size());
     EXPECT_EQ(in_flight.pop().handler, &second);
     EXPECT_TRUE(in_flight.empty());
+}
+
+TEST(Outbox, ACommandThatThereIsNoMemoryForLeavesNothingBehind) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler first(1);
+    Handler second(2);
+    std::string buffer;
+    append(outbox, "one", &first);
+    // No string can be that long, so that the attempt fails as an exhausted memory would; the bytes are never looked at.
+    const std::array<std::string_view, 3> huge{"SET", "key", std::string_view("", std::string().max_size())};
+    EXPECT_THROW(static_cast<void>(outbox.append(huge, &second, TimePoint())), std::length_error);
+    append(outbox, "two", &second);
+
+    EXPECT_EQ(outbox.move_to(buffer, in_flight), 0U);
+    EXPECT_EQ(buffer, wire("one") + wire("two"));
 }
 
 TEST(Outbox, WhatIsCancelledBeforeItIsWrittenIsNeverSent) {
