@@ -22,12 +22,19 @@
 #include <array>
 #include <functional>
 #include <map>
-#include <ranges>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace luzia_test {
+
+/// A range that can't be walked when it is const, as a filtered view can't.
+template <class T>
+struct OnlyMutable {
+    std::vector<T> items;
+    auto begin() { return items.begin(); }
+    auto end() { return items.end(); }
+};
 
 template <class Factory>
 class BackendContract : public ::testing::Test {
@@ -413,15 +420,14 @@ TYPED_TEST_P(BackendContract, CancellingWhatNeverReachedTheBackendIsHarmless) {
 
 TYPED_TEST_P(BackendContract, AnyRangeAndAnyHandlerWillDo) {
     this->with_client([](auto& cache) -> asio::awaitable<void> {
-        const std::vector<std::string> keys{"a", "bb", "c"};
-        const std::map<std::string, int, std::less<>> entries{{"a", 1}, {"bb", 2}, {"c", 3}};
-        auto some_entries = entries | std::views::filter([](const auto& entry) { return entry.second != 3; });
-        const luzia::Effect stored = co_await cache.set_many(some_entries);
+        OnlyMutable<std::pair<std::string_view, int>> entries{{{"a", 1}, {"bb", 2}}};
+        const luzia::Effect stored = co_await cache.set_many(entries);
         EXPECT_EQ(stored.count, 2U);
-        auto short_keys = keys | std::views::filter([](const std::string& key) { return key.size() == 1; });
-        const auto found = co_await cache.template get_many<int>(short_keys);
+        OnlyMutable<const char*> keys{{"a", "c"}};
+        const auto found = co_await cache.template get_many<int>(keys);
         EXPECT_EQ(found, (std::vector<std::optional<int>>{1, std::nullopt}));
-        const luzia::Effect erased = co_await cache.erase_many(entries | std::views::keys);
+        OnlyMutable<std::string> gone{{"a", "bb", "c"}};
+        const luzia::Effect erased = co_await cache.erase_many(gone);
         EXPECT_EQ(erased.count, 2U);
 
         std::optional<bool> answer;
