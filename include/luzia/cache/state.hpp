@@ -21,12 +21,12 @@ namespace luzia::cache {
 class StateBase {
 public:
     explicit StateBase(const CacheOptions& options)
-        : log(*options.events),
+        : events(options.events ? options.events : std::make_shared<EventLog>(options.logger)),
+          log(*events),
           default_ttl(options.default_ttl),
           max_value_bytes(options.max_value_bytes),
           prefix_(options.key_prefix),
-          escaped_prefix_(backend::glob_escaped(options.key_prefix)),
-          events_(options.events) {}
+          escaped_prefix_(backend::glob_escaped(options.key_prefix)) {}
 
     [[nodiscard]] std::string full_key(std::string_view key) const {
         std::string full;
@@ -49,6 +49,7 @@ public:
         log.event(spdlog::level::warn, kind, "luzia: key \"" + printable(key) + "\": " + std::string(what));
     }
 
+    std::shared_ptr<EventLog> events; ///< the backend's as well
     EventLog& log;
     Counters counters;
     DrainBook drains;
@@ -58,7 +59,6 @@ public:
 private:
     std::string prefix_;
     std::string escaped_prefix_;
-    std::shared_ptr<EventLog> events_; // the backend's as well
 };
 
 template <class Backend, class Codec>
