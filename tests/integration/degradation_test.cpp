@@ -1,6 +1,6 @@
 // What happens to callers when something happens to a real Redis: misses, in time, logged, and back again.
+#include "../support/client.hpp"
 #include "../support/redis_server.hpp"
-#include "../support/run.hpp"
 
 #include <luzia/backend/redis_backend.hpp>
 #include <luzia/luzia.hpp>
@@ -16,25 +16,6 @@ namespace luzia_test {
 namespace {
 
 using luzia::Outcome;
-
-luzia::CacheOptions options_for(const std::string& url, const LogLines& log) {
-    luzia::CacheOptions options;
-    options.url = url;
-    options.logger = log.logger();
-    return options;
-}
-
-template <class Client>
-asio::awaitable<bool> serves_again(Client& cache) {
-    asio::steady_timer timer(co_await asio::this_coro::executor);
-    for (int i = 0; i < 4000; ++i) {
-        const bool answers = co_await cache.ping();
-        if (answers) { co_return true; }
-        timer.expires_after(5ms);
-        co_await timer.async_wait(asio::use_awaitable);
-    }
-    co_return false;
-}
 
 TEST(Degradation, NothingListeningIsAMissForEveryOperation) {
     LogLines log;

@@ -38,7 +38,8 @@ public:
     FakeServer& operator=(const FakeServer&) = delete;
     ~FakeServer() { finish(); }
 
-    [[nodiscard]] std::string url() const { return "redis://127.0.0.1:" + std::to_string(acceptor_.local_endpoint().port()); }
+    [[nodiscard]] std::uint16_t port() const { return port_; }
+    [[nodiscard]] std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
 
     FakeServer& expect(std::initializer_list<std::string_view> command) {
         std::string bytes;
@@ -47,6 +48,35 @@ public:
     }
     FakeServer& reply(std::string bytes) {
         return add([bytes = std::move(bytes)](Socket& socket) { send(socket, bytes); });
+    }
+    FakeServer& reply_error(const std::string& text) { return reply("-" + text + "\r\n"); }
+    /// In two writes, the first of so many bytes.
+    FakeServer& reply_split(const std::string& bytes, std::size_t at) { return reply(bytes.substr(0, at)).reply(bytes.substr(at)); }
+    /// Before anything is asked: the same as a reply, named for what it is.
+    FakeServer& say(std::string bytes) { return reply(std::move(bytes)); }
+    /// The same piece again and again, until the client has enough or so many bytes are sent.
+    FakeServer& flood(std::string piece, std::size_t bytes) {
+        return add([piece = std::move(piece), bytes](Socket& socket) {
+            for (std::size_t sent = 0; sent < bytes && send(socket, piece); sent += piece.size()) {}
+        });
+    }
+    /// Whatever comes, so many bytes of it.
+    FakeServer& take(std::size_t bytes) {
+        return add([this, bytes](Socket& socket) {
+            std::vector<char> buffer(bytes);
+            boost::system::error_code error;
+            for (std::size_t got = 0; got < bytes && !error;) {
+                if (!wait_readable(socket.native_handle())) { return problems_.emplace_back("the client sends nothing more"), void(); }
+                got += socket.read_some(boost::asio::buffer(buffer), error);
+            }
+        });
+    }
+    /// No more will be said; what the client says is still heard.
+    FakeServer& half_close() {
+        return add([](Socket& socket) {
+            boost::system::error_code ignored;
+            socket.shutdown(Socket::shutdown_send, ignored);
+        });
     }
     /// One byte a write.
     FakeServer& dribble(std::string bytes) {
@@ -151,13 +181,15 @@ private:
         return ::poll(&entry, 1, 20000) == 1;
     }
 
-    static void send(Socket& socket, std::string_view bytes) {
-        boost::system::error_code ignored;
-        boost::asio::write(socket, boost::asio::buffer(bytes), ignored);
+    static bool send(Socket& socket, std::string_view bytes) {
+        boost::system::error_code error;
+        boost::asio::write(socket, boost::asio::buffer(bytes), error);
+        return !error;
     }
 
     boost::asio::io_context io_;
     boost::asio::ip::tcp::acceptor acceptor_;
+    std::uint16_t port_ = acceptor_.local_endpoint().port();
     std::vector<std::vector<Act>> scripts_;
     std::vector<std::string> problems_;
     std::thread thread_;

@@ -126,6 +126,16 @@ public:
         return *plain_;
     }
     std::string command(const std::vector<std::string>& arguments) { return plain().command(arguments); }
+    /// One line of INFO: `info("stats", "total_connections_received")`.
+    std::string info(const std::string& section, const std::string& name) {
+        const std::string text = command({"INFO", section});
+        const std::size_t start = text.find(name + ":");
+        if (start == std::string::npos) { return ""; }
+        const std::size_t value = start + name.size() + 1;
+        return text.substr(value, text.find('\r', value) - value);
+    }
+    /// A file of its private directory, where it keeps what it saves.
+    [[nodiscard]] std::string file(const std::string& name) const { return directory_.file(name); }
 
 private:
     bool start() {

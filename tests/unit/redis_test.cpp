@@ -312,6 +312,20 @@ TEST(Lifecycle, TheFirstAttemptIsWaitedForAndAfterAFailureOperationsAreRefused) 
     EXPECT_EQ(life.admission(), Admission::send);
 }
 
+TEST(Lifecycle, AFirstAttemptThatWasOutwaitedIsNotWaitedForButGoesOn) {
+    Lifecycle life = in_phase(Phase::idle);
+    static_cast<void>(life.wanted());
+    EXPECT_EQ(life.admission(), Admission::wait);
+    life.outwaited();
+    EXPECT_EQ(life.admission(), Admission::refuse);
+    EXPECT_EQ(life.phase(), Phase::resolving);
+    EXPECT_EQ(life.resolved(1), Step::connect);
+    static_cast<void>(life.connected());
+    static_cast<void>(life.secured());
+    EXPECT_EQ(life.shaken_hands(start), Step::open);
+    EXPECT_EQ(life.admission(), Admission::send);
+}
+
 TEST(Lifecycle, AReadyConnectionThatIsLostRefusesUntilItIsReadyAgain) {
     Lifecycle life = in_phase(Phase::ready);
     EXPECT_EQ(life.admission(), Admission::send);
@@ -416,11 +430,22 @@ private:
     int number_;
 };
 
-constexpr std::size_t overhead = InFlight::command_overhead;
+constexpr std::size_t overhead = overhead_of(1);
 
 /// One command with one argument, its size known.
 Ticket append(Outbox& outbox, std::string_view argument, ReplyHandler* handler, TimePoint deadline = start) {
-    return outbox.append(std::span(&argument, 1), handler, deadline);
+    return outbox.append(std::span(&argument, 1), handler, deadline).ticket;
+}
+
+/// Every batch, one behind the other.
+std::size_t move_all(Outbox& outbox, std::string& buffer, InFlight& in_flight) {
+    std::size_t dropped = 0;
+    while (!outbox.empty()) {
+        std::string batch;
+        dropped += outbox.move_batch(batch, in_flight);
+        buffer += batch;
+    }
+    return dropped;
 }
 
 std::string wire(std::string_view argument) {
@@ -442,7 +467,7 @@ TEST(Outbox, WritesCommandsInTheOrderInWhichTheyCame) {
     EXPECT_FALSE(outbox.empty());
     EXPECT_EQ(outbox.bytes(), wire("one").size() + wire("two").size());
     EXPECT_EQ(outbox.first_ticket(), one);
-    EXPECT_EQ(outbox.move_to(buffer, in_flight), 0U);
+    EXPECT_EQ(move_all(outbox, buffer, in_flight), 0U);
 
     EXPECT_LT(one, two);
     EXPECT_EQ(buffer, wire("one") + wire("two"));
@@ -467,7 +492,7 @@ TEST(Outbox, ACommandThatThereIsNoMemoryForLeavesNothingBehind) {
     EXPECT_THROW(static_cast<void>(outbox.append(huge, &second, TimePoint())), std::length_error);
     append(outbox, "two", &second);
 
-    EXPECT_EQ(outbox.move_to(buffer, in_flight), 0U);
+    EXPECT_EQ(move_all(outbox, buffer, in_flight), 0U);
     EXPECT_EQ(buffer, wire("one") + wire("two"));
 }
 
@@ -482,7 +507,7 @@ TEST(Outbox, WhatIsCancelledBeforeItIsWrittenIsNeverSent) {
 
     EXPECT_EQ(outbox.take(two), &handlers[1]);
     EXPECT_EQ(outbox.take(two), nullptr);
-    EXPECT_EQ(outbox.move_to(buffer, in_flight), wire("second").size() + overhead);
+    EXPECT_EQ(move_all(outbox, buffer, in_flight), wire("second").size() + overhead);
 
     EXPECT_EQ(buffer, wire("one") + wire("three"));
     EXPECT_EQ(in_flight.pop().handler, &handlers[0]);
@@ -502,7 +527,7 @@ TEST(Outbox, WhereEverythingIsCancelledNothingIsSent) {
     EXPECT_EQ(outbox.take(one), &handler);
     EXPECT_EQ(outbox.take(two), &handler);
 
-    EXPECT_EQ(outbox.move_to(buffer, in_flight), wire("one").size() + wire("two").size() + 2 * overhead);
+    EXPECT_EQ(move_all(outbox, buffer, in_flight), wire("one").size() + wire("two").size() + 2 * overhead);
 
     EXPECT_TRUE(buffer.empty());
     EXPECT_TRUE(in_flight.empty());
@@ -522,7 +547,7 @@ TEST(Outbox, WhatTimedOutBeforeItWasWrittenIsNeverSent) {
     outbox.take_expired(start, expired);
 
     EXPECT_EQ(expired, std::vector<ReplyHandler*>{&early});
-    EXPECT_GT(outbox.move_to(buffer, in_flight), 0U);
+    EXPECT_GT(move_all(outbox, buffer, in_flight), 0U);
     EXPECT_EQ(buffer, wire("late"));
 }
 
@@ -536,7 +561,7 @@ TEST(Outbox, AnUnattendedCommandIsSent) {
     append(outbox, "QUIT", nullptr);
     EXPECT_EQ(outbox.take(two), &handler);
 
-    EXPECT_EQ(outbox.move_to(buffer, in_flight), wire("two").size() + overhead);
+    EXPECT_EQ(move_all(outbox, buffer, in_flight), wire("two").size() + overhead);
 
     EXPECT_EQ(buffer, wire("PING") + wire("QUIT"));
     EXPECT_EQ(in_flight.front().handler, nullptr);
@@ -573,7 +598,7 @@ TEST(Outbox, TicketsAreNeverUsedTwice) {
         std::string buffer;
         std::vector<ReplyHandler*> handlers;
         if (round % 2 == 0) {
-            static_cast<void>(outbox.move_to(buffer, in_flight));
+            static_cast<void>(move_all(outbox, buffer, in_flight));
         } else {
             static_cast<void>(outbox.take_all(handlers));
         }
@@ -601,7 +626,7 @@ TEST(Outbox, TakeAllGivesBackEveryHandlerAndEveryByte) {
     EXPECT_TRUE(outbox.empty());
     EXPECT_EQ(outbox.bytes(), 0U);
     std::string buffer;
-    EXPECT_EQ(outbox.move_to(buffer, in_flight), 0U);
+    EXPECT_EQ(move_all(outbox, buffer, in_flight), 0U);
     EXPECT_TRUE(buffer.empty());
 }
 
@@ -613,10 +638,80 @@ TEST(Outbox, NothingOfABatchIsLeftForTheNext) {
     for (const std::size_t size : {3U, 2U * 1024U * 1024U, 5U, 100'000U, 1U}) {
         const std::string argument(size, 'x');
         append(outbox, argument, &handler);
-        static_cast<void>(outbox.move_to(buffer, in_flight));
+        static_cast<void>(move_all(outbox, buffer, in_flight));
         EXPECT_EQ(buffer, wire(argument));
         buffer.clear();
     }
+}
+
+TEST(Outbox, ABatchIsSmallUnlessItsOneCommandIsNot) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler;
+    const std::string small(1000, 's');
+    const std::string large(3 * Outbox::batch_bytes, 'l');
+    constexpr int count = 500;
+    std::string expected;
+    for (int i = 0; i < count; ++i) {
+        const std::string& argument = i % 100 == 50 ? large : small;
+        append(outbox, argument, &handler);
+        expected += wire(argument);
+    }
+    EXPECT_EQ(outbox.bytes(), expected.size());
+
+    std::string moved;
+    int batches = 0;
+    while (!outbox.empty()) {
+        std::string batch;
+        EXPECT_EQ(outbox.move_batch(batch, in_flight), 0U);
+        EXPECT_LE(batch.size(), std::max(Outbox::batch_bytes, wire(large).size()));
+        EXPECT_FALSE(batch.empty());
+        moved += batch;
+        ++batches;
+    }
+    EXPECT_TRUE(moved == expected);
+    EXPECT_EQ(outbox.bytes(), 0U);
+    EXPECT_GT(batches, 10);
+    EXPECT_LT(batches, 30);
+    for (int i = 0; i < count; ++i) {
+        EXPECT_EQ(in_flight.pop().ticket, static_cast<Ticket>(i + 1));
+    }
+    EXPECT_TRUE(in_flight.empty());
+}
+
+TEST(Outbox, ACommandCostsMoreThanItsBytesAndMoreForEachOfManyArguments) {
+    Outbox outbox;
+    const std::vector<std::string_view> many(500, "key");
+    EXPECT_EQ(append(outbox, "x", nullptr), 1U);
+    const PendingCommand& command = outbox.append(many, nullptr, start);
+    EXPECT_GT(command.bytes, 500U * 9);
+    EXPECT_GT(command.cost, command.bytes + 500U * 100);
+    std::vector<ReplyHandler*> handlers;
+    EXPECT_EQ(outbox.take_all(handlers), wire("x").size() + overhead + 500U * 9 + 6 + overhead_of(500));
+}
+
+TEST(InFlight, OwingALotOfRepliesThatNobodyWaitsForCostsNothingEachTime) {
+    InFlight in_flight;
+    Handler handler;
+    constexpr Ticket count = 300'000;
+    for (Ticket ticket = 1; ticket <= count; ++ticket) {
+        in_flight.push({&handler, ticket, start, 1, 1, false});
+    }
+    std::vector<ReplyHandler*> expired;
+    in_flight.take_expired(start, expired);
+    EXPECT_EQ(expired.size(), count);
+    in_flight.push({&handler, count + 1, start + 1ms, 1, 1, false});
+    // Looked at one by one each time, this would be 90,000,000,000 steps.
+    for (Ticket ticket = 1; ticket <= count; ++ticket) {
+        ASSERT_EQ(in_flight.next_deadline(), start + 1ms);
+        expired.clear();
+        in_flight.take_expired(start, expired);
+        ASSERT_TRUE(expired.empty());
+        ASSERT_EQ(in_flight.pop().ticket, ticket);
+    }
+    EXPECT_EQ(in_flight.next_deadline(), start + 1ms);
+    EXPECT_EQ(in_flight.pop().handler, &handler);
+    EXPECT_EQ(in_flight.next_deadline(), std::nullopt);
 }
 
 TEST(InFlight, ACancelledCommandStaysUntilItsReply) {
@@ -627,7 +722,7 @@ TEST(InFlight, ACancelledCommandStaysUntilItsReply) {
     std::string buffer;
     const Ticket one = append(outbox, "one", &first);
     append(outbox, "two", &second);
-    static_cast<void>(outbox.move_to(buffer, in_flight));
+    static_cast<void>(move_all(outbox, buffer, in_flight));
 
     EXPECT_EQ(in_flight.take(one), &first);
 
@@ -650,7 +745,7 @@ TEST(InFlight, KnowsNoTicketThatIsNotItsOwn) {
     const Ticket two = append(outbox, "two", &handler);
     const Ticket three = append(outbox, "three", &handler);
     static_cast<void>(outbox.take(two));
-    static_cast<void>(outbox.move_to(buffer, in_flight));
+    static_cast<void>(move_all(outbox, buffer, in_flight));
     EXPECT_EQ(in_flight.take(two), nullptr);
     EXPECT_EQ(in_flight.take(0), nullptr);
     EXPECT_EQ(in_flight.take(three + 1), nullptr);
@@ -663,7 +758,7 @@ TEST(InFlight, DeadlinesExpireAtTheirTimeAndInOrder) {
     InFlight in_flight;
     Handler handlers[3];
     for (int i = 0; i < 3; ++i) {
-        in_flight.push({&handlers[i], static_cast<Ticket>(i + 1), start + i * 10ms, 1, false});
+        in_flight.push({&handlers[i], static_cast<Ticket>(i + 1), start + i * 10ms, 1, 1, false});
     }
     std::vector<ReplyHandler*> expired;
     EXPECT_EQ(in_flight.next_deadline(), start);
@@ -763,7 +858,7 @@ TEST(Pipeline, BehavesAsItsModelUnderRandomCalls) {
         case 3: {
             std::string buffer;
             std::string expected;
-            counted -= outbox.move_to(buffer, in_flight);
+            counted -= move_all(outbox, buffer, in_flight);
             for (Model::Command& command : model.waiting) {
                 if (command.has_handler || command.is_unattended) {
                     expected += command.bytes;
@@ -788,7 +883,7 @@ TEST(Pipeline, BehavesAsItsModelUnderRandomCalls) {
                 ASSERT_EQ(command.handler != nullptr, expected.has_handler);
                 ASSERT_EQ(command.is_unattended, expected.is_unattended);
                 if (command.handler == nullptr && !command.is_unattended) { ++swallowed; }
-                counted -= command.bytes + overhead;
+                counted -= command.cost;
                 model.counted -= expected.bytes.size() + overhead;
             }
             break;
@@ -975,6 +1070,13 @@ TEST(Handshake, ARefusedPingIsARefusal) {
         Handshake handshake{ConnectionOptions()};
         EXPECT_EQ(handshake.next(error(answer)), Progress::refused) << answer;
         EXPECT_EQ(handshake.problem(), "PING was refused: "s + answer);
+    }
+}
+
+TEST(Handshake, APingRefusedByAServerThatServesReadsIsHarmless) {
+    for (const char* const answer : {"MISCONF Redis is configured to save RDB snapshots", "NOPERM this user has no permissions"}) {
+        Handshake handshake{ConnectionOptions()};
+        EXPECT_EQ(handshake.next(error(answer)), Progress::done) << answer;
     }
 }
 

@@ -4,6 +4,7 @@
 #include <luzia/backend/operation.hpp>
 #include <luzia/redis/connection.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -94,20 +95,26 @@ private:
         fits = parts.size() == 2 && parts[0].kind() == redis::Reply::Kind::string && parts[1].kind() == redis::Reply::Kind::array;
         if (is_cancelled_) { note(Error::cancelled); }
         if (!fits || has_failed()) { return; }
-        const auto& keys = parts[1].elements();
-        if (!keys.empty()) {
-            std::vector<std::string_view> unlink{"UNLINK"};
-            for (const redis::Reply& key : keys) {
-                unlink.emplace_back(key.text());
-            }
-            asked_to_remove_ += keys.size();
-            submit(unlink, unlink_, nullptr);
-        }
+        remove(parts[1].elements());
         fits = parts[0].text() != cursor_ || cursor_ == "0";
         if (std::chrono::steady_clock::now() - begun_ > longest_walk) { note(Error::timed_out); }
         cursor_ = parts[0].text();
         if (!fits) { return; }
         if (cursor_ != "0" && !has_failed()) { ask_for_page(); }
+    }
+
+    /// A page may hold more keys than were asked for; no command that removes them does.
+    void remove(std::span<const redis::Reply> keys) {
+        constexpr std::size_t most = 1000;
+        while (!keys.empty()) {
+            std::vector<std::string_view> unlink{"UNLINK"};
+            for (const redis::Reply& key : keys.first(std::min(most, keys.size()))) {
+                unlink.emplace_back(key.text());
+            }
+            keys = keys.subspan(unlink.size() - 1);
+            asked_to_remove_ += unlink.size() - 1;
+            submit(unlink, unlink_, nullptr);
+        }
     }
 
     void take_removed(redis::Reply& reply, bool& fits) {

@@ -87,7 +87,10 @@ struct LookupCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        ask(state, operation, Verb::get, key);
+        if (key.size() <= longest_kept) { return ask(state, operation, Verb::get, key); }
+        // Of a long key no more is kept than a log line shows, lest it be in memory twice while the command waits.
+        const std::string whole = std::exchange(key, key.substr(0, longest_kept));
+        ask(state, operation, Verb::get, whole);
     }
 
     template <class State>
@@ -111,6 +114,9 @@ struct LookupCall {
     }
 
     std::string key;
+
+private:
+    static constexpr std::size_t longest_kept = 1024;
 };
 
 template <class T>
@@ -136,8 +142,11 @@ struct SetCall {
             state.log_problem("invalid value", key, encoded.what);
         }
         if (error) { return operation.on_answer(Answer::failure(error)); }
-        const std::string_view one_key(key);
-        const std::string_view one_value(encoded.bytes);
+        // Moved here to end here: while the command waits, its bytes are in memory once.
+        const std::string sent_key = std::move(key);
+        const std::string sent_value = std::move(encoded.bytes);
+        const std::string_view one_key(sent_key);
+        const std::string_view one_value(sent_value);
         Request request;
         request.verb = Verb::set;
         request.keys = std::span(&one_key, 1);
@@ -163,8 +172,9 @@ struct EffectCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        if (verb != Verb::remove_matching) { return ask(state, operation, verb, key, ttl); }
-        const std::string_view pattern(key);
+        const std::string sent_key = std::move(key);
+        if (verb != Verb::remove_matching) { return ask(state, operation, verb, sent_key, ttl); }
+        const std::string_view pattern(sent_key);
         Request request;
         request.verb = verb;
         request.keys = std::span(&pattern, 1);
@@ -187,7 +197,8 @@ struct ContainsCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        ask(state, operation, Verb::contains, key);
+        const std::string sent_key = std::move(key);
+        ask(state, operation, Verb::contains, sent_key);
     }
 
     [[nodiscard]] bool finish(StateBase& state, Answer&& answer) const noexcept {
@@ -203,7 +214,8 @@ struct TimeToLiveCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        ask(state, operation, Verb::time_to_live, key);
+        const std::string sent_key = std::move(key);
+        ask(state, operation, Verb::time_to_live, sent_key);
     }
 
     [[nodiscard]] Result finish(StateBase& state, Answer&& answer) const noexcept {

@@ -86,12 +86,15 @@ struct SetManyCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        SendableKeys sendable(state, keys);
+        // Moved here to end here: while the commands wait, their bytes are in memory once.
+        const std::vector<std::string> sent_keys = std::move(keys);
+        const std::vector<Encoded> sent_values = std::move(encoded);
+        SendableKeys sendable(state, sent_keys);
         problem = sendable.problem;
         std::vector<std::string_view> names;
         std::vector<std::string_view> values;
         for (std::size_t i = 0; i < sendable.indices.size(); ++i) {
-            const Encoded& value = encoded[sendable.indices[i]];
+            const Encoded& value = sent_values[sendable.indices[i]];
             if (value.error) {
                 state.log_problem("invalid value", sendable.views[i], value.what);
                 if (!problem) { problem = value.error; }
@@ -128,7 +131,8 @@ struct EraseManyCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        SendableKeys sendable(state, keys);
+        const std::vector<std::string> sent_keys = std::move(keys);
+        SendableKeys sendable(state, sent_keys);
         problem = sendable.problem;
         sent = sendable.views.size();
         if (sendable.views.empty()) { return operation.on_answer(Answer()); }

@@ -26,12 +26,13 @@ namespace luzia::redis {
 /// all that has gathered. Replies match commands in the order of the wire. How the link comes to be is the `Dialer`'s business.
 ///
 /// Each command taken gets exactly one call of its `ReplyHandler`. None is ever sent twice: when the link breaks, what was pending fails,
-/// written or not. The first attempt to connect is waited for; after one has failed, commands are refused at once until the link is there.
+/// written or not. The first attempt to connect is waited for; once it has failed, or a command's time has run out over it, commands are
+/// refused at once until the link is there.
 ///
 /// Deadlines run from `submit`. One timer serves all: the commands of a connection have the same time, so they stand in the order of their
 /// deadlines. Before one is judged, what has arrived is read, so that a thread kept busy by others does not turn answers into timeouts.
 /// Timed out or cancelled before it was written, a command is never sent; after that its reply is swallowed and the link stays. A server
-/// that owes a reply and sends no byte for `command_timeout` is dropped; one that is slow, and sends, is not.
+/// that owes a reply and for `command_timeout` completes none, nor sends 512 bytes of a long one, is dropped; one that is slow is not.
 ///
 /// Held by its owner and by what is under way; `close` ends it from any thread.
 class Connection final : public Dialer {
@@ -55,10 +56,9 @@ public:
             if (admission_ == Admission::closed) { return Error::closed; }
             if (admission_ == Admission::refuse) { return refusal_; }
             if (pending_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
-            const std::size_t before = outbox_.bytes();
-            const Ticket given = outbox_.append(arguments, handler, deadline);
-            if (ticket != nullptr) { *ticket = given; }
-            pending_bytes_.fetch_add(outbox_.bytes() - before + InFlight::command_overhead, std::memory_order_relaxed);
+            const PendingCommand& command = outbox_.append(arguments, handler, deadline);
+            if (ticket != nullptr) { *ticket = command.ticket; }
+            pending_bytes_.fetch_add(command.cost, std::memory_order_relaxed);
             is_sleeping = !std::exchange(is_awake_, true);
         }
         if (is_sleeping) { post_wake(); }
@@ -126,7 +126,7 @@ private:
                 }
                 if (in_flight_.empty()) { quiet_since_ = Clock::now(); }
                 first_of_batch_ = outbox_.first_ticket();
-                pending_bytes_.fetch_sub(outbox_.move_to(link().outgoing, in_flight_), std::memory_order_relaxed);
+                pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
             }
             if (!link().outgoing.empty()) { link().write(); }
         }
@@ -159,7 +159,7 @@ private:
             return false;
         }
         const PendingCommand command = in_flight_.pop();
-        settled_bytes_ += command.bytes + InFlight::command_overhead;
+        settled_bytes_ += command.cost;
         const std::string unusable = reply.is_error() ? log_refusal(reply) : std::string();
         if (command.handler != nullptr && command.handler->on_reply(reply) == Verdict::nonsense) {
             lose_for_protocol(Error::protocol, "a reply that its command can't have");
@@ -172,8 +172,13 @@ private:
         return true;
     }
 
-    void on_replies_end() override {
-        quiet_since_ = Clock::now();
+    void on_replies_end(std::size_t bytes, std::size_t replies) override {
+        // A peer that lets a byte through now and then is as good as silent.
+        gathered_bytes_ += bytes;
+        if (replies > 0 || gathered_bytes_ >= least_progress) {
+            quiet_since_ = Clock::now();
+            gathered_bytes_ = 0;
+        }
         pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
     }
 
@@ -275,6 +280,11 @@ private:
         {
             const std::scoped_lock lock(mutex_);
             outbox_.take_expired(now, expired);
+            if (admission_ == Admission::wait && !expired.empty()) { // those who come later need not wait as long for the same
+                outwaited();
+                admission_ = Admission::refuse;
+                refusal_ = Error::not_connected;
+            }
         }
         for (ReplyHandler* const handler : expired) {
             log_->event(spdlog::level::warn, "timed out", "luzia: " + target().text() + " did not answer in time");
@@ -285,7 +295,7 @@ private:
         arm_deadlines();
     }
 
-    [[nodiscard]] bool is_overdue(TimePoint now) const {
+    [[nodiscard]] bool is_overdue(TimePoint now) {
         const auto deadline = in_flight_.next_deadline();
         return (deadline && *deadline <= now) || is_silent(now);
     }
@@ -294,7 +304,7 @@ private:
 
     void probe(TimePoint now) {
         if (is_silent(now)) {
-            return lose(Error::silent, "no byte for " + std::to_string(options_.command_timeout.count()) + " ms while a reply was due");
+            return lose(Error::silent, "silent for " + std::to_string(options_.command_timeout.count()) + " ms while a reply was due");
         }
         if (in_flight_.empty() && now - quiet_since_ >= options_.health_check_interval) {
             constexpr std::array<std::string_view, 1> ping{"PING"};
@@ -317,7 +327,9 @@ private:
     Ticket first_of_batch_ = 0;
     std::size_t settled_bytes_ = 0;
     TimePoint quiet_since_{};
+    std::size_t gathered_bytes_ = 0; ///< since then, of a reply that is not complete
     TimePoint armed_ = TimePoint::max();
+    static constexpr std::size_t least_progress = 512;
     // What a socket holds unread is read well within this; a peer that goes on sending gets no more.
     static constexpr std::chrono::milliseconds longest_grace{50};
     std::optional<TimePoint> grace_;

@@ -79,7 +79,7 @@ protected:
     /// False where the link was lost over it.
     [[nodiscard]] virtual bool on_reply(Reply& reply) = 0;
     /// All replies that one read brought have been passed on.
-    virtual void on_replies_end() = 0;
+    virtual void on_replies_end(std::size_t bytes, std::size_t replies) = 0;
     /// Some of what the link was given has been written; `is_all`: it is free for more.
     virtual void on_progress(bool is_all) = 0;
     /// No callback comes from here on, and I/O must not be touched.
@@ -99,6 +99,9 @@ protected:
         if (lookup_) { std::exchange(lookup_, nullptr)->abandon(); }
         io_->attempt_timer.cancel();
     }
+
+    /// Somebody waited for the first attempt as long as they could.
+    void outwaited() noexcept { lifecycle_.outwaited(); }
 
     /// `detail` goes to the log as it is.
     void lose(error_code reason, std::string_view detail) {
@@ -163,6 +166,7 @@ private:
     }
 
     void resolve() {
+        attempt_begun_ = Clock::now();
         limit_attempt();
         if (target_.is_socket_path()) {
             endpoints_.assign(1, asio::local::stream_protocol::endpoint(target_.path));
@@ -216,8 +220,9 @@ private:
         on_link_ready();
     }
 
+    /// Pauses count from one attempt's begin to the next one's: what took long to fail has waited already.
     void back_off() {
-        io_->attempt_timer.expires_after(lifecycle_.pause());
+        io_->attempt_timer.expires_at(std::max(attempt_begun_ + lifecycle_.pause(), Clock::now() + options_.backoff.min));
         io_->attempt_timer.async_wait([self = shared_from_this()](error_code error) {
             if (!error) { self->perform(self->lifecycle_.paused()); }
         });
@@ -266,10 +271,12 @@ private:
     void on_read(std::size_t bytes) {
         const auto link = link_; // a reply may cost us the link
         error_code error = link->reader.feed(link->received(bytes));
+        std::size_t replies = 0;
         while (Reply* const reply = error ? nullptr : link->reader.next(error)) {
+            ++replies;
             if (!(handshake_ ? on_handshake_reply(*reply) : on_reply(*reply))) { break; }
         }
-        if (lifecycle_.phase() == Phase::ready) { on_replies_end(); }
+        if (lifecycle_.phase() == Phase::ready) { on_replies_end(bytes, replies); }
         if (link != link_) { return; }
         if (error) { return lose_for_protocol(error, error.message()); }
         link->read();
@@ -313,6 +320,7 @@ private:
     std::vector<Endpoint> late_endpoints_;
     std::optional<Handshake> handshake_;
     std::uint64_t attempt_ = 0;
+    Clock::time_point attempt_begun_{};
     bool has_been_open_ = false;
     bool is_known_to_be_down_ = false;
     std::minstd_rand random_{std::random_device{}()};

@@ -17,7 +17,7 @@
 namespace luzia::redis {
 
 /// AUTH, SELECT and CLIENT SETNAME as far as they are wanted, sent together; PING where none is, since a stopped server still accepts
-/// connections. A refused name is no reason to do without a cache; everything else is.
+/// connections. A refused name is no reason to do without a cache, nor is a PING refused by a server that serves reads; everything else is.
 class Handshake {
 public:
     enum class Progress { waiting, done, refused };
@@ -62,12 +62,13 @@ private:
     }
 
     [[nodiscard]] static bool is_harmless(Stage stage, const hiredis::Reply& reply) {
-        if (stage != Stage::name || !reply.is_error()) { return false; }
-        switch (server_error(reply.text())) {
-        case ServerError::noauth:
-        case ServerError::loading:
-        case ServerError::masterdown: return false;
-        default: return true;
+        if (!reply.is_error()) { return false; }
+        const ServerError error = server_error(reply.text());
+        switch (stage) {
+        // A server that can't save refuses PING and writes, and serves reads; one that grants this user no PING may grant the rest.
+        case Stage::ping: return error == ServerError::misconf || error == ServerError::noperm;
+        case Stage::name: return error != ServerError::noauth && error != ServerError::loading && error != ServerError::masterdown;
+        default: return false;
         }
     }
 

@@ -52,7 +52,7 @@ public:
         switch (phase_) {
         case Phase::closed: return Admission::closed;
         case Phase::ready: return Admission::send;
-        default: return is_first_attempt() ? Admission::wait : Admission::refuse;
+        default: return is_first_attempt() && !is_outwaited_ ? Admission::wait : Admission::refuse;
         }
     }
 
@@ -115,6 +115,9 @@ public:
     /// The pause is over.
     [[nodiscard]] Step paused() noexcept { return phase_ == Phase::backing_off ? begin_attempt() : Step::none; }
 
+    /// The first attempt takes longer than an operation may: it is not waited for any more.
+    void outwaited() noexcept { is_outwaited_ = true; }
+
     void close() noexcept { phase_ = Phase::closed; }
 
     /// How long a connection must have held for its loss to be met by a new attempt at once, and for the failures to be forgotten.
@@ -132,6 +135,7 @@ private:
     std::size_t address_ = 0;
     unsigned failures_ = 0;
     bool has_failed_ = false;
+    bool is_outwaited_ = false;
     bool has_been_ready_ = false;
     TimePoint ready_since_{};
     std::chrono::milliseconds pause_{0};

@@ -24,9 +24,19 @@ struct PendingCommand {
     ReplyHandler* handler;
     Ticket ticket;
     TimePoint deadline;
-    std::size_t bytes;
+    std::size_t bytes;  ///< on the wire
+    std::size_t cost;   ///< in memory, while it is pending
     bool is_unattended; ///< sent for its effect alone: there never was a handler
 };
+
+/// What keeping a command costs beside its bytes: the operation, its handler, the place in these books, and for each of many keys its copy
+/// and the room for its value. Figures: docs/engine.md.
+[[nodiscard]] constexpr std::size_t overhead_of(std::size_t arguments) noexcept {
+    constexpr std::size_t command = 512;
+    constexpr std::size_t argument = 128;
+    constexpr std::size_t included = 5;
+    return command + (arguments > included ? (arguments - included) * argument : 0);
+}
 
 namespace detail {
 
@@ -45,35 +55,46 @@ public:
 
     /// Takes out the handlers whose deadline has passed.
     void take_expired(TimePoint now, std::vector<ReplyHandler*>& expired) {
-        for (PendingCommand& command : commands_) {
+        for (; ended_ < commands_.size(); ++ended_) {
+            PendingCommand& command = commands_[ended_];
+            if (command.handler == nullptr) { continue; }
             if (command.deadline > now) { return; }
-            if (command.handler != nullptr) { expired.push_back(std::exchange(command.handler, nullptr)); }
+            expired.push_back(std::exchange(command.handler, nullptr));
         }
     }
 
-    [[nodiscard]] std::optional<TimePoint> next_deadline() const {
-        for (const PendingCommand& command : commands_) {
-            if (command.handler != nullptr) { return command.deadline; }
+    [[nodiscard]] std::optional<TimePoint> next_deadline() noexcept {
+        while (ended_ < commands_.size() && commands_[ended_].handler == nullptr) {
+            ++ended_;
         }
-        return std::nullopt;
+        return ended_ < commands_.size() ? std::optional(commands_[ended_].deadline) : std::nullopt;
     }
 
-    /// Takes out every handler and forgets the commands; returns the bytes they were counted with.
+    /// Takes out every handler and forgets the commands; returns what they cost.
     std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
-        std::size_t bytes = 0;
+        std::size_t cost = 0;
         for (const PendingCommand& command : commands_) {
             if (command.handler != nullptr) { handlers.push_back(command.handler); }
-            bytes += command.bytes + command_overhead;
+            cost += command.cost;
         }
         commands_.clear();
-        return bytes;
+        ended_ = 0;
+        return cost;
     }
 
-    /// What a pending command costs beside its bytes: the operation, its handler, the place in these books. Figures: docs/engine.md.
-    static constexpr std::size_t command_overhead = 512;
-
 protected:
+    PendingCommand pop_front() noexcept {
+        const PendingCommand command = commands_.front();
+        commands_.pop_front();
+        if (ended_ > 0) { --ended_; }
+        return command;
+    }
+
     std::deque<PendingCommand> commands_;
+
+private:
+    // So many at the front have no handler any more: a server that is slow may owe many replies that nobody waits for.
+    std::size_t ended_ = 0;
 };
 
 } // namespace detail
@@ -82,81 +103,104 @@ protected:
 class InFlight : public detail::CommandQueue {
 public:
     void push(const PendingCommand& command) { commands_.push_back(command); }
-
     [[nodiscard]] const PendingCommand& front() const noexcept { return commands_.front(); }
-
-    PendingCommand pop() noexcept {
-        const PendingCommand command = commands_.front();
-        commands_.pop_front();
-        return command;
-    }
+    PendingCommand pop() noexcept { return pop_front(); }
 };
 
-/// Encoded, and not written yet: one buffer that grows from any thread under the caller's lock.
+/// Encoded, and not written yet: batches that grow from any thread under the caller's lock, each written as one.
+///
+/// A batch is small, so that a server that is slower than its callers is not sent what has timed out meanwhile, and that memory grows by
+/// pieces where one buffer would be copied to one of twice the size.
 class Outbox : public detail::CommandQueue {
 public:
-    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_.size(); }
+    /// What a batch holds, unless a single command is larger.
+    static constexpr std::size_t batch_bytes = 64UL * 1024;
+
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
     /// Of the command that will be written first. Only where there is one.
     [[nodiscard]] Ticket first_ticket() const noexcept { return commands_.front().ticket; }
 
-    Ticket append(std::span<const std::string_view> arguments, ReplyHandler* handler, TimePoint deadline) {
+    /// The new command, until the next call.
+    const PendingCommand& append(std::span<const std::string_view> arguments, ReplyHandler* handler, TimePoint deadline) {
         // Whatever runs out of memory does so before anything is changed: half a command would swallow those after it.
-        const std::size_t before = bytes_.size();
-        const std::size_t needed = before + longest_command_size(arguments);
-        if (needed > bytes_.capacity()) { bytes_.reserve(std::max(needed, 2 * bytes_.capacity())); }
-        commands_.push_back({handler, next_ticket_, deadline, 0, handler == nullptr});
-        append_command(bytes_, arguments);
-        commands_.back().bytes = bytes_.size() - before;
-        return next_ticket_++;
+        const std::size_t longest = longest_command_size(arguments);
+        std::string& out = room_for(longest).bytes;
+        const std::size_t before = out.size();
+        if (before + longest > out.capacity()) { out.reserve(std::max(before + longest, std::min(2 * out.capacity(), batch_bytes))); }
+        commands_.push_back({handler, next_ticket_, deadline, 0, 0, handler == nullptr});
+        append_command(out, arguments);
+        ++batches_.back().commands;
+        ++next_ticket_;
+        PendingCommand& command = commands_.back();
+        command.bytes = out.size() - before;
+        command.cost = command.bytes + overhead_of(arguments.size());
+        bytes_ += command.bytes;
+        return command;
     }
 
-    /// Moves what is still wanted to `buffer` (empty) and `in_flight`. Returns the bytes that the unwanted were counted with:
-    /// they are never sent.
-    std::size_t move_to(std::string& buffer, InFlight& in_flight) {
+    /// Moves what is still wanted of the oldest batch to `buffer` (empty) and `in_flight`. Returns what the unwanted of it cost: they are
+    /// never sent.
+    std::size_t move_batch(std::string& buffer, InFlight& in_flight) {
+        if (batches_.empty()) { return 0; }
+        Batch& batch = batches_.front();
+        bytes_ -= batch.bytes.size();
         std::size_t dropped = 0;
-        const bool is_all_wanted =
-            std::all_of(commands_.begin(), commands_.end(), [](const PendingCommand& command) { return is_wanted(command); });
-        if (is_all_wanted) {
-            buffer.swap(bytes_);
-            for (const PendingCommand& command : commands_) {
-                in_flight.push(command);
+        const auto end = commands_.begin() + static_cast<std::ptrdiff_t>(batch.commands);
+        if (std::all_of(commands_.begin(), end, is_wanted)) {
+            buffer.swap(batch.bytes);
+            for (std::size_t i = 0; i < batch.commands; ++i) {
+                in_flight.push(pop_front());
             }
         } else {
             std::size_t offset = 0;
-            for (const PendingCommand& command : commands_) {
+            for (std::size_t i = 0; i < batch.commands; ++i) {
+                const PendingCommand command = pop_front();
                 if (is_wanted(command)) {
-                    buffer.append(bytes_, offset, command.bytes);
+                    buffer.append(batch.bytes, offset, command.bytes);
                     in_flight.push(command);
                 } else {
-                    dropped += command.bytes + command_overhead;
+                    dropped += command.cost;
                 }
                 offset += command.bytes;
             }
         }
-        release();
+        recycle(std::move(batch.bytes));
+        batches_.pop_front();
         return dropped;
     }
 
     std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
-        const std::size_t bytes = CommandQueue::take_all(handlers);
-        release();
-        return bytes;
+        batches_.clear();
+        bytes_ = 0;
+        return CommandQueue::take_all(handlers);
     }
 
 private:
+    struct Batch {
+        std::string bytes;
+        std::size_t commands = 0;
+    };
+
     [[nodiscard]] static bool is_wanted(const PendingCommand& command) noexcept {
         return command.handler != nullptr || command.is_unattended;
     }
 
-    void release() {
-        commands_.clear();
-        bytes_.clear();
-        if (bytes_.capacity() > largest_kept) { bytes_ = std::string(); }
+    [[nodiscard]] Batch& room_for(std::size_t size) {
+        if (batches_.empty() || (batches_.back().commands != 0 && batches_.back().bytes.size() + size > batch_bytes)) {
+            batches_.push_back({std::exchange(spare_, std::string()), 0});
+        }
+        return batches_.back();
     }
 
-    static constexpr std::size_t largest_kept = 1024UL * 1024;
+    /// The next batch grows into the memory of one that is gone.
+    void recycle(std::string bytes) noexcept {
+        bytes.clear();
+        if (bytes.capacity() <= 2 * batch_bytes) { spare_ = std::move(bytes); }
+    }
 
-    std::string bytes_;
+    std::deque<Batch> batches_;
+    std::string spare_;
+    std::size_t bytes_ = 0;
     Ticket next_ticket_ = 1;
 };
 

@@ -9,6 +9,7 @@
 #include <boost/asio/post.hpp>
 
 #include <netdb.h>
+#include <signal.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -37,6 +38,7 @@ public:
         error_code error;
         const auto address = asio::ip::make_address(host, error);
         if (!error) { return finish({asio::ip::tcp::endpoint(address, port)}); }
+        const NoSignals for_the_thread;
         try {
             std::thread([self = shared_from_this(), host = std::move(host), port] { self->finish(look_up(host, port)); }).detach();
         } catch (const std::system_error&) {
@@ -52,6 +54,22 @@ public:
     }
 
 private:
+    /// A thread inherits its creator's mask: the program's signals are not for this one to handle.
+    class NoSignals {
+    public:
+        NoSignals() noexcept {
+            sigset_t all;
+            ::sigfillset(&all);
+            ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+        }
+        NoSignals(const NoSignals&) = delete;
+        NoSignals& operator=(const NoSignals&) = delete;
+        ~NoSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+    private:
+        sigset_t before_;
+    };
+
     [[nodiscard]] static std::vector<Endpoint> look_up(const std::string& host, std::uint16_t port) {
         addrinfo hints{};
         hints.ai_socktype = SOCK_STREAM;
