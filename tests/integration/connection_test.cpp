@@ -1,5 +1,6 @@
 // The connection against scripts and clocks: order, splitting, deadlines, cancellation, limits, life and death.
 #include "../support/fake_server.hpp"
+#include "../support/operations.hpp"
 #include "../support/redis_server.hpp"
 #include "../support/run.hpp"
 
@@ -204,64 +205,34 @@ TEST(Connection, EveryOperationCanBeCancelledBeforeAndAfterTheWrite) {
     RedisServer server;
     asio::io_context io;
     Client cache{io, options_for(server.url())};
-    const std::vector<std::string> keys{"a", "b"};
-    const std::vector<std::pair<std::string, std::string>> entries{{"a", "1"}, {"b", "2"}};
-    // Each begins one operation with the slot; `ended` is called by its handler.
-    using Begin = std::function<void(asio::cancellation_slot, std::function<void()>)>;
-    const std::vector<std::pair<std::string, Begin>> operations{
-        {"get", [&](auto slot, auto ended) { cache.get("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"lookup", [&](auto slot, auto ended) { cache.lookup("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"set", [&](auto slot, auto ended) { cache.set("a", "1", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"erase", [&](auto slot, auto ended) { cache.erase("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"touch", [&](auto slot, auto ended) { cache.touch("a", 1s, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"invalidate_pattern",
-         [&](auto slot, auto ended) { cache.invalidate_pattern("*", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"get_many", [&](auto slot, auto ended) { cache.get_many(keys, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"set_many",
-         [&](auto slot, auto ended) { cache.set_many(entries, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"erase_many",
-         [&](auto slot, auto ended) { cache.erase_many(keys, asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"contains", [&](auto slot, auto ended) { cache.contains("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"ping", [&](auto slot, auto ended) { cache.ping(asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-        {"time_to_live",
-         [&](auto slot, auto ended) { cache.time_to_live("a", asio::bind_cancellation_slot(slot, [ended](auto) { ended(); })); }},
-    };
-    const auto run_until = [&](const std::function<bool()>& condition) {
-        const auto limit = std::chrono::steady_clock::now() + 20s;
-        io.restart();
-        while (!condition() && std::chrono::steady_clock::now() < limit) {
-            io.run_one_for(20s);
-        }
-        return condition();
-    };
     bool is_warm = false;
     cache.ping([&](bool) { is_warm = true; });
-    ASSERT_TRUE(run_until([&] { return is_warm; }));
+    ASSERT_TRUE(run_until(io, [&] { return is_warm; }));
 
-    for (const auto& [name, begin] : operations) {
+    for (const auto& [name, begin] : every_operation<Client>()) {
         for (const auto type : {asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total}) {
             for (const bool is_written : {false, true}) {
                 server.pause();
                 asio::cancellation_signal signal;
                 int ended = 0;
-                begin(signal.slot(), [&] { ++ended; });
+                begin(cache, signal.slot(), io.get_executor(), [&] { ++ended; });
                 if (is_written) { io.poll(); }
                 EXPECT_EQ(ended, 0) << name;
                 signal.emit(type);
                 EXPECT_EQ(ended, 0) << name;
                 // The server is stopped: only the cancellation can have ended it.
-                EXPECT_TRUE(run_until([&] { return ended > 0; })) << name << (is_written ? " after" : " before");
+                EXPECT_TRUE(run_until(io, [&] { return ended > 0; })) << name << (is_written ? " after" : " before");
                 server.resume();
                 bool is_answered = false;
                 cache.ping([&](bool answers) { is_answered = answers; });
-                EXPECT_TRUE(run_until([&] { return is_answered; })) << name;
+                EXPECT_TRUE(run_until(io, [&] { return is_answered; })) << name;
                 EXPECT_EQ(ended, 1) << name;
             }
         }
     }
     bool is_drained = false;
     cache.drain([&](bool drained) { is_drained = drained; });
-    EXPECT_TRUE(run_until([&] { return is_drained; }));
+    EXPECT_TRUE(run_until(io, [&] { return is_drained; }));
     EXPECT_EQ(cache.stats().reconnects, 0U);
 }
 
@@ -512,7 +483,10 @@ TEST(Connection, DrainWaitsForWhatWasBegunBeforeAndForNoLonger) {
         server.pause();
         bool has_ended = false;
         cache.set("key", "1", [&](Effect) { has_ended = true; });
+        bool is_forever_over = false;
+        cache.drain(std::chrono::milliseconds::max(), [&](bool) { is_forever_over = true; });
         const bool is_early = co_await cache.drain(50ms);
+        EXPECT_FALSE(is_forever_over);
         EXPECT_FALSE(is_early);
         EXPECT_FALSE(has_ended);
         server.resume();
@@ -534,6 +508,61 @@ TEST(Connection, AWalkThatIsCutShortSaysHowFarItCame) {
         EXPECT_EQ(removed.count, 2U);
         EXPECT_EQ(removed.outcome, Outcome::unavailable);
         EXPECT_EQ(cache.stats().erased, 2U);
+    });
+}
+
+TEST(Connection, ACancelledWalkEndsNowAndWhatItHasBegunEndsByItself) {
+    FakeServer server;
+    std::atomic<bool> has_arrived = false;
+    std::promise<void> is_cancelled;
+    auto when_cancelled = is_cancelled.get_future();
+    server.expect({"PING"}).reply("+PONG\r\n");
+    server.expect({"SCAN", "0", "MATCH", "a*", "COUNT", "500"}).reply("*2\r\n$2\r\n17\r\n*1\r\n$2\r\na1\r\n");
+    server.expect({"UNLINK", "a1"}).expect({"SCAN", "17", "MATCH", "a*", "COUNT", "500"}).then([&] {
+        has_arrived = true;
+        when_cancelled.wait();
+    });
+    server.reply(":1\r\n*2\r\n$1\r\n0\r\n*0\r\n").expect({"GET", "kept"}).reply("$1\r\n1\r\n").expect_close();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        Client cache{co_await asio::this_coro::executor, options_for(server.url())};
+        asio::cancellation_signal signal;
+        std::vector<Outcome> got;
+        cache.invalidate_pattern("a*", asio::bind_cancellation_slot(signal.slot(), [&](Effect effect) { got.push_back(effect.outcome); }));
+        const bool is_sent = co_await eventually([&] { return has_arrived.load(); });
+        EXPECT_TRUE(is_sent);
+        signal.emit(asio::cancellation_type::total);
+        const bool is_told = co_await eventually([&] { return !got.empty(); }); // with both replies outstanding
+        EXPECT_TRUE(is_told);
+        is_cancelled.set_value();
+        const auto kept = co_await cache.get("kept");
+        EXPECT_EQ(kept, "1");
+        EXPECT_EQ(got, std::vector<Outcome>{Outcome::cancelled});
+        EXPECT_EQ(cache.stats().reconnects, 0U);
+    });
+}
+
+TEST(Connection, AnOperationBehindACancelledOneHasADeadlineOfItsOwn) {
+    FakeServer server; // which takes the connection and says nothing
+    server.expect({"PING"}).expect_close();
+    server.start();
+    run([&]() -> asio::awaitable<void> {
+        auto options = options_for(server.url(), 150ms);
+        options.connect_timeout = 20s;
+        Client cache{co_await asio::this_coro::executor, options};
+        asio::cancellation_signal signal;
+        bool is_cancelled = false;
+        cache.lookup("first", asio::bind_cancellation_slot(signal.slot(), [&](Found) { is_cancelled = true; }));
+        asio::steady_timer timer(co_await asio::this_coro::executor, 50ms);
+        co_await timer.async_wait(asio::use_awaitable);
+        signal.emit(asio::cancellation_type::terminal);
+        timer.expires_after(200ms);
+        co_await timer.async_wait(asio::use_awaitable);
+        EXPECT_TRUE(is_cancelled);
+        const auto begin = std::chrono::steady_clock::now();
+        const Found second = co_await cache.lookup("second");
+        EXPECT_EQ(second.outcome, Outcome::timed_out);
+        EXPECT_LE(std::chrono::steady_clock::now() - begin, 2s);
     });
 }
 

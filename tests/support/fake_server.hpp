@@ -46,6 +46,11 @@ public:
         luzia::redis::append_command(bytes, {command.begin(), command.size()});
         return add([this, bytes](Socket& socket) { read_exactly(socket, bytes); });
     }
+    FakeServer& expect(const std::vector<std::string>& command) {
+        std::string bytes;
+        luzia::redis::append_command(bytes, std::vector<std::string_view>(command.begin(), command.end()));
+        return add([this, bytes](Socket& socket) { read_exactly(socket, bytes); });
+    }
     FakeServer& reply(std::string bytes) {
         return add([bytes = std::move(bytes)](Socket& socket) { send(socket, bytes); });
     }

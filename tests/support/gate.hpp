@@ -117,7 +117,8 @@ public:
     /// New connections are refused, as where nothing listens.
     void shut() {
         perform([this] {
-            tcp_.close();
+            tcp_.cancel();
+            ::shutdown(tcp_.native_handle(), SHUT_RD); // no listener any more, and nobody else gets the port
             unix_.close();
         });
     }
@@ -238,6 +239,11 @@ private:
     };
 
     explicit Gate(Endpoint server) : server_(std::move(server)) {
+        using boost::asio::ip::tcp;
+        const tcp::endpoint address(boost::asio::ip::make_address("127.0.0.1"), port_);
+        tcp_.open(address.protocol());
+        tcp_.set_option(tcp::acceptor::reuse_address(true));
+        tcp_.bind(address);
         listen();
         thread_ = std::thread([this] { io_.run(); });
     }
@@ -255,13 +261,7 @@ private:
     }
 
     void listen() {
-        using boost::asio::ip::tcp;
-        const tcp::endpoint address(boost::asio::ip::make_address("127.0.0.1"), port_);
-        tcp_.open(address.protocol());
-        tcp_.set_option(tcp::acceptor::reuse_address(true));
-        tcp_.bind(address);
         tcp_.listen();
-        port_ = tcp_.local_endpoint().port();
         accept(tcp_);
         const std::string path = directory_.file("gate.sock");
         ::unlink(path.c_str());
@@ -296,7 +296,7 @@ private:
     Endpoint server_;
     boost::asio::ip::tcp::acceptor tcp_{io_};
     boost::asio::local::stream_protocol::acceptor unix_{io_};
-    std::uint16_t port_ = 0;
+    std::uint16_t port_ = free_port();
     std::array<Faults, 2> faults_;
     std::array<std::optional<std::size_t>, 2> end_at_;
     std::set<std::shared_ptr<Session>> sessions_;

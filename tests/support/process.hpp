@@ -57,11 +57,14 @@ private:
     return ntohs(address.sin_port);
 }
 
-/// One child, killed at the end if it is still there.
+/// One child, killed at the end if it is still there, and by the system where the thread that made it is gone without that.
 class Process {
 public:
     explicit Process(const std::vector<std::string>& command) {
         std::vector<char*> arguments;
+        for (const char* const guard : {"setpriv", "--pdeathsig", "KILL", "--"}) {
+            arguments.push_back(const_cast<char*>(guard));
+        }
         for (const std::string& argument : command) {
             arguments.push_back(const_cast<char*>(argument.c_str()));
         }

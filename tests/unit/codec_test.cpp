@@ -49,6 +49,12 @@ struct Stubborn {};
 [[maybe_unused]] void to_json(json&, const Stubborn&) { throw std::runtime_error("no"); }
 [[maybe_unused]] void from_json(const json&, Stubborn&) { throw std::runtime_error("no"); }
 
+/// One that keeps a part of the document as it is: that part is copied.
+struct Wrapped {
+    json payload;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Wrapped, payload)
+
 /// What a client makes of bytes: an exception is no value.
 template <class T, class Codec>
 std::optional<T> decoded(const Codec& codec, std::string bytes) {
@@ -299,11 +305,28 @@ TEST(JsonCodecDeathTest, DeepNestingIsReadOrRefusedNeverACrash) {
         static_cast<void>(from_text<json>(text));
         static_cast<void>(from_text<int>(text));
         static_cast<void>(from_text<std::vector<int>>(text));
+        static_cast<void>(from_text<Wrapped>("{\"payload\":" + text + "}"));
         std::exit(0);
     };
-    constexpr std::size_t depth = 100'000;
+    constexpr std::size_t depth = 500'000;
     EXPECT_EXIT(survive(std::string(depth, '[') + std::string(depth, ']')), ::testing::ExitedWithCode(0), "");
     EXPECT_EXIT(survive(std::string(depth, '[')), ::testing::ExitedWithCode(0), "");
+}
+
+TEST(JsonCodec, NestingUpTo512LevelsIsRead) {
+    const auto nested = [](std::size_t depth, const std::string& core = "") {
+        return std::string(depth, '[') + core + std::string(depth, ']');
+    };
+    EXPECT_TRUE(from_text<json>(nested(512)).has_value());
+    EXPECT_FALSE(from_text<json>(nested(513)).has_value());
+    // What stands in a text nests nothing, and what stands side by side does not add up.
+    EXPECT_TRUE(from_text<json>(nested(500, "\"" + std::string(100'000, '{') + "\\\"[[[\"")).has_value());
+    std::string beside = "[0";
+    for (int i = 0; i < 2000; ++i) {
+        beside += ",[{\"a\":[]}]";
+    }
+    EXPECT_TRUE(from_text<json>(beside + "]").has_value());
+    EXPECT_FALSE(from_text<json>("[\"\\\\\"," + nested(512) + "]").has_value());
 }
 
 // CBOR and MessagePack.

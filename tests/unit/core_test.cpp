@@ -21,6 +21,7 @@
 #include <ratio>
 #include <set>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -618,6 +619,21 @@ private:
     std::shared_ptr<spdlog::logger> logger_;
 };
 
+/// A full disk, and worse: what it throws is no exception of the library's.
+class ThrowingSink final : public spdlog::sinks::sink {
+public:
+    void log(const spdlog::details::log_msg&) override {
+        ++calls;
+        if (calls % 2 == 0) { throw 7; }
+        throw std::runtime_error("the disk is full");
+    }
+    void flush() override {}
+    void set_pattern(const std::string&) override {}
+    void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
+
+    int calls = 0;
+};
+
 TEST(EventLog, WritesEveryTransition) {
     LogText text;
     EventLog log(text.logger());
@@ -654,6 +670,26 @@ TEST(EventLog, FlushingEverythingWritesWhatIsFolded) {
     log.flush(true);
     EXPECT_EQ(text.lines().size(), 2U);
     EXPECT_EQ(log.next_flush(), std::nullopt);
+}
+
+TEST(EventLog, WhatALoggerThrowsStaysInside) {
+    auto sink = std::make_shared<ThrowingSink>();
+    auto logger = std::make_shared<spdlog::logger>("throwing", sink);
+    logger->set_error_handler([](const std::string& problem) { throw std::runtime_error(problem); });
+    EventLog log(logger);
+    EXPECT_NO_THROW(log.transition(spdlog::level::warn, "down"));
+    EXPECT_NO_THROW(log.event(spdlog::level::warn, "kind", "text"));
+    EXPECT_NO_THROW(log.event(spdlog::level::warn, "kind", "text"));
+    EXPECT_NO_THROW(log.flush(true));
+    EXPECT_EQ(sink->calls, 3);
+}
+
+TEST(EventFolder, SeveralEventsAtOnceCountAsThatMany) {
+    EventFolder folder;
+    const EventFolder::Clock::time_point now{};
+    EXPECT_EQ(folder.next("kind", now, 5), 5U);
+    EXPECT_EQ(folder.next("kind", now, 7), std::nullopt);
+    EXPECT_EQ(folder.next("kind", now + 1s, 2), 9U);
 }
 
 TEST(EventLog, TextIsNoFormat) {

@@ -5,6 +5,7 @@
 #include <luzia/backend/operation.hpp>
 #include <luzia/backend/options.hpp>
 #include <luzia/backend/redis_backend.hpp>
+#include <luzia/redis/context_service.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -24,9 +25,9 @@ class DisabledBackend {
 public:
     using executor_type = boost::asio::any_io_executor;
 
-    explicit DisabledBackend(executor_type executor) : executor_(std::move(executor)) {}
+    explicit DisabledBackend(const executor_type& executor) : executor_(executor) {}
 
-    [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
+    [[nodiscard]] executor_type get_executor() const noexcept { return executor_.get(); }
     void submit(const backend::Request&, backend::Operation& operation) {
         operation.on_answer(backend::Answer::failure(is_closed_.load() ? Error::closed : Error::disabled));
     }
@@ -37,7 +38,7 @@ public:
     DisabledBackend(DisabledBackend&& other) noexcept : executor_(std::move(other.executor_)), is_closed_(other.is_closed_.load()) {}
 
 private:
-    executor_type executor_;
+    redis::ContextExecutor executor_;
     std::atomic<bool> is_closed_{false};
 };
 

@@ -3,6 +3,7 @@
 
 #include <luzia/backend/memory_store.hpp>
 #include <luzia/backend/operation.hpp>
+#include <luzia/redis/context_service.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -23,10 +24,10 @@ class MemoryBackend {
 public:
     using executor_type = boost::asio::any_io_executor;
 
-    explicit MemoryBackend(executor_type executor, MemoryLimits limits = MemoryLimits())
-        : executor_(std::move(executor)), shared_(std::make_unique<Shared>(limits)) {}
+    explicit MemoryBackend(const executor_type& executor, MemoryLimits limits = MemoryLimits())
+        : executor_(executor), shared_(std::make_unique<Shared>(limits)) {}
 
-    [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
+    [[nodiscard]] executor_type get_executor() const noexcept { return executor_.get(); }
 
     void submit(const backend::Request& request, backend::Operation& operation) {
         backend::Answer answer;
@@ -108,7 +109,7 @@ private:
         return answer;
     }
 
-    executor_type executor_;
+    redis::ContextExecutor executor_;
     std::unique_ptr<Shared> shared_;
 };
 

@@ -53,7 +53,12 @@ public:
             remove(std::prev(entries_.end()));
         }
         entries_.push_front({std::string(key), std::string(value), expiries_.end()});
-        index_.emplace(entries_.front().key, entries_.begin());
+        try {
+            index_.emplace(entries_.front().key, entries_.begin());
+        } catch (...) { // no memory: as if it had never come
+            entries_.pop_front();
+            throw;
+        }
         bytes_ += size;
         set_expiry(entries_.begin(), ttl, now);
         return true;

@@ -4,6 +4,8 @@
 #include <luzia/backend/operation.hpp>
 #include <luzia/redis/connection.hpp>
 
+#include <boost/system/errc.hpp>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -21,7 +23,8 @@ namespace luzia::backend::detail {
 
 /// One walk. A page's keys are unlinked in the same write that asks for the next page, so that the server is never idle between two and
 /// never busy for longer than one page takes. Each command has the connection's `command_timeout`; the walk as a whole ends after
-/// `longest_walk`, and at a cursor that does not move, since a peer that is no Redis could keep it going for ever. Runs on the connection's strand; lives until its last command has ended.
+/// `longest_walk`, and at a cursor that does not move, since a peer that is no Redis could keep it going for ever. Runs on the connection's
+/// strand; lives until its last command has ended, which may be after the answer where it was cancelled.
 class PatternWalk final : public std::enable_shared_from_this<PatternWalk> {
 public:
     PatternWalk(std::string_view pattern, Operation& operation, std::shared_ptr<redis::Connection> connection)
@@ -32,12 +35,14 @@ public:
     void start() {
         operation_->attachment = shared_from_this();
         self_ = shared_from_this();
-        ask_for_page();
+        guarded([this] { ask_for_page(); });
         settle();
     }
 
+    /// The answer is given now, with what has been counted so far. An UNLINK that is on its way ends by itself.
     void cancel() {
-        is_cancelled_ = true;
+        note(Error::cancelled);
+        answer();
         connection_->cancel(scan_.ticket);
     }
 
@@ -57,7 +62,7 @@ private:
             if (reply.is_error()) {
                 walk->note(server_error(reply.text()));
             } else {
-                (walk->*Take)(reply, fits);
+                walk->guarded([&] { (walk->*Take)(reply, fits); });
                 if (!fits) { walk->note(Error::protocol); }
             }
             walk->settle();
@@ -81,19 +86,30 @@ private:
         redis::Ticket ticket = 0;
         submit(scan, scan_, &ticket);
         scan_.ticket = ticket;
-        if (is_cancelled_) { connection_->cancel(ticket); } // which came before there was this page to cancel
+        if (has_failed()) { connection_->cancel(ticket); } // cancelled before there was this page to cancel
+    }
+
+    /// A page is as large as the peer likes: memory may run out over it.
+    template <class Act>
+    void guarded(Act act) noexcept {
+        try {
+            act();
+        } catch (...) { note(make_error_code(boost::system::errc::not_enough_memory)); }
     }
 
     template <class Handler>
     void submit(std::span<const std::string_view> arguments, Handler& handler, redis::Ticket* ticket) {
         ++pending_;
-        if (const error_code error = connection_->submit(arguments, &handler, ticket)) { handler.on_failure(error); }
+        error_code error = make_error_code(boost::system::errc::not_enough_memory);
+        try {
+            error = connection_->submit(arguments, &handler, ticket);
+        } catch (...) {} // nothing was taken
+        if (error) { handler.on_failure(error); }
     }
 
     void take_page(redis::Reply& reply, bool& fits) {
         auto& parts = reply.elements();
         fits = parts.size() == 2 && parts[0].kind() == redis::Reply::Kind::string && parts[1].kind() == redis::Reply::Kind::array;
-        if (is_cancelled_) { note(Error::cancelled); }
         if (!fits || has_failed()) { return; }
         remove(parts[1].elements());
         fits = parts[0].text() != cursor_ || cursor_ == "0";
@@ -136,10 +152,21 @@ private:
     void settle() {
         if (--pending_ > 0) { return; }
         const auto self = std::move(self_);
+        answer();
+    }
+
+    /// Once; from then on the operation is not touched.
+    void answer() {
+        if (is_answered_.exchange(true)) { return; }
         if (is_abandoned_) { return operation_->on_abandon(); }
-        Answer answer = error_ ? Answer::failure(error_) : Answer();
-        answer.count = removed_;
-        operation_->on_answer(std::move(answer));
+        error_code error;
+        {
+            const std::scoped_lock lock(mutex_);
+            error = error_;
+        }
+        Answer result = error ? Answer::failure(error) : Answer();
+        result.count = removed_;
+        operation_->on_answer(std::move(result));
     }
 
     std::string pattern_;
@@ -148,11 +175,11 @@ private:
     std::string cursor_ = "0";
     std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
     std::size_t asked_to_remove_ = 0;
-    std::size_t removed_ = 0;
-    std::mutex mutex_; // `cancel` fails a command from another thread
+    std::atomic<std::size_t> removed_ = 0;
+    std::mutex mutex_; // `cancel` comes from another thread
     error_code error_;
     std::atomic<std::size_t> pending_ = 1; // one for the start
-    std::atomic<bool> is_cancelled_ = false;
+    std::atomic<bool> is_answered_ = false;
     bool is_abandoned_ = false;
     std::shared_ptr<PatternWalk> self_;
     Part<&PatternWalk::take_page> scan_;

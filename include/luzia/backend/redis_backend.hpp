@@ -6,6 +6,7 @@
 #include <luzia/backend/pattern_walk.hpp>
 #include <luzia/backend/redis_calls.hpp>
 #include <luzia/redis/connection.hpp>
+#include <luzia/redis/context_service.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/system/errc.hpp>
@@ -34,7 +35,7 @@ class RedisBackend {
 public:
     using executor_type = boost::asio::any_io_executor;
 
-    RedisBackend(executor_type executor, const BackendOptions& options) : executor_(std::move(executor)) {
+    RedisBackend(const executor_type& executor, const BackendOptions& options) : executor_(executor) {
         backend::validate(options);
         const Url url = backend::checked_url(options);
         redis::detail::require(url.scheme != "memory", "url names no Redis server (allowed: redis, rediss, unix, disabled)");
@@ -44,7 +45,7 @@ public:
             log_->transition(spdlog::level::warn, "luzia: the parameter \"" + printable(name) + "\" of the URL is not known and not used");
         }
         for (std::size_t i = 0; i < options.connections; ++i) {
-            connections_.push_back(redis::Connection::create(executor_, redis::Target(url), backend::with_credentials(options, url), log_));
+            connections_.push_back(redis::Connection::create(executor, redis::Target(url), backend::with_credentials(options, url), log_));
         }
     }
 
@@ -61,7 +62,7 @@ public:
     }
     ~RedisBackend() { close(); }
 
-    [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
+    [[nodiscard]] executor_type get_executor() const noexcept { return executor_.get(); }
 
     void submit(const backend::Request& request, backend::Operation& operation) {
         using backend::Verb;
@@ -214,7 +215,7 @@ private:
         call->seal(operation);
     }
 
-    executor_type executor_;
+    redis::ContextExecutor executor_;
     std::shared_ptr<EventLog> log_;
     std::vector<std::shared_ptr<redis::Connection>> connections_; // none where the URL is disabled://
     std::unique_ptr<std::atomic<bool>> is_closed_ = std::make_unique<std::atomic<bool>>(false);

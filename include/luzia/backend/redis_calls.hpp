@@ -6,6 +6,7 @@
 
 #include <boost/system/errc.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -173,10 +174,10 @@ private:
     [[nodiscard]] bool take_values(const Part& part, Reply& reply) {
         auto& elements = reply.elements();
         if (reply.kind() != Reply::Kind::array || elements.size() != part.indices.size()) { return false; }
+        const auto fits = [](const Reply& element) { return element.is_nil() || element.kind() == Reply::Kind::string; };
+        if (!std::all_of(elements.begin(), elements.end(), fits)) { return false; }
         for (std::size_t i = 0; i < elements.size(); ++i) {
-            if (elements[i].is_nil()) { continue; }
-            if (elements[i].kind() != Reply::Kind::string) { return false; }
-            answer_.values[part.indices[i]] = std::move(elements[i]).text();
+            if (!elements[i].is_nil()) { answer_.values[part.indices[i]] = std::move(elements[i]).text(); }
         }
         return true;
     }

@@ -117,7 +117,7 @@ public:
     }
     ~CacheClient() { close(); }
 
-    [[nodiscard]] executor_type get_executor() const noexcept { return state_->executor; }
+    [[nodiscard]] executor_type get_executor() const noexcept { return state_->executor(); }
 
     /// Reads the value stored under `key`.
     ///
@@ -255,11 +255,11 @@ private:
     public:
         using executor_type = boost::asio::any_io_executor;
         explicit DrainInitiation(std::shared_ptr<State> state) : state_(std::move(state)) {}
-        [[nodiscard]] executor_type get_executor() const noexcept { return state_->executor; }
+        [[nodiscard]] executor_type get_executor() const noexcept { return state_->executor(); }
 
         template <class Handler>
         void operator()(Handler&& handler, std::chrono::milliseconds timeout) {
-            const auto waiter = std::make_shared<cache::DrainWaiter>(state_->executor, std::forward<Handler>(handler));
+            const auto waiter = std::make_shared<cache::DrainWaiter>(state_->executor(), std::forward<Handler>(handler));
             waiter->start(timeout);
             state_->drains.wait(waiter);
         }

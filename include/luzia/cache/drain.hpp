@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -40,7 +41,8 @@ public:
                 if (const auto self = weak.lock()) { self->finish(false); }
             });
         }
-        timer_.expires_after(timeout);
+        constexpr std::chrono::milliseconds longest = std::chrono::hours(24 * 365); // what fits a timer for sure
+        timer_.expires_after(std::min(timeout, longest));
         timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
             if (!error) { self->complete(false); }
         });

@@ -64,7 +64,7 @@ private:
         : state_(std::move(state)),
           call_(std::move(call)),
           handler_(std::move(handler)),
-          work_(asio::prefer(asio::get_associated_executor(handler_, state_->executor), asio::execution::outstanding_work.tracked)),
+          work_(asio::prefer(asio::get_associated_executor(handler_, state_->executor()), asio::execution::outstanding_work.tracked)),
           half_(state_->drains.enter()) {}
 
     ~Pending() {
@@ -72,15 +72,15 @@ private:
     }
 
     void begin() {
-        auto slot = asio::get_associated_cancellation_slot(handler_);
-        if (slot.is_connected()) {
-            slot.assign([this](asio::cancellation_type type) {
-                if (type == asio::cancellation_type::none || !std::exchange(is_cancellable, false)) { return; }
-                state_->backend.cancel(*this);
-            });
-        }
         const auto state = state_; // the operation may end, on another thread, before begin returns
         try {
+            auto slot = asio::get_associated_cancellation_slot(handler_);
+            if (slot.is_connected()) {
+                slot.assign([this](asio::cancellation_type type) {
+                    if (type == asio::cancellation_type::none || !std::exchange(is_cancellable, false)) { return; }
+                    state_->backend.cancel(*this);
+                });
+            }
             call_.begin(*state, *this);
         } catch (...) { // no memory; nothing was submitted
             on_answer(backend::Answer::failure(make_error_code(boost::system::errc::not_enough_memory)));
@@ -147,7 +147,7 @@ public:
 
     Initiation(std::shared_ptr<State> state, Call call) : state_(std::move(state)), call_(std::move(call)) {}
 
-    [[nodiscard]] executor_type get_executor() const noexcept { return state_->executor; }
+    [[nodiscard]] executor_type get_executor() const noexcept { return state_->executor(); }
 
     template <class Handler>
     void operator()(Handler&& handler) {

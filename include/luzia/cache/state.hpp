@@ -6,6 +6,7 @@
 #include <luzia/cache/drain.hpp>
 #include <luzia/cache/options.hpp>
 #include <luzia/core/event_log.hpp>
+#include <luzia/redis/context_service.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -65,11 +66,15 @@ template <class Backend, class Codec>
 class State : public StateBase {
 public:
     State(Backend chosen, Codec with, const CacheOptions& options)
-        : StateBase(options), backend(std::move(chosen)), codec(std::move(with)), executor(backend.get_executor()) {}
+        : StateBase(options), backend(std::move(chosen)), codec(std::move(with)), executor_(backend.get_executor()) {}
+
+    [[nodiscard]] const boost::asio::any_io_executor& executor() const noexcept { return executor_.get(); }
 
     Backend backend;
     Codec codec;
-    boost::asio::any_io_executor executor;
+
+private:
+    redis::ContextExecutor executor_;
 };
 
 } // namespace luzia::cache

@@ -27,7 +27,7 @@ public:
     static constexpr std::size_t max_kinds = 32; // the first word of an error reply is the peer's to choose
 
     /// How many events of this kind the line to be written stands for; none = write nothing now.
-    [[nodiscard]] std::optional<std::uint64_t> next(std::string_view kind, Clock::time_point now) {
+    [[nodiscard]] std::optional<std::uint64_t> next(std::string_view kind, Clock::time_point now, std::uint64_t events = 1) {
         auto found = kinds_.find(kind);
         if (found == kinds_.end()) {
             if (kinds_.size() >= max_kinds) { kind = "other"; }
@@ -35,11 +35,11 @@ public:
         }
         Kind& entry = found->second;
         if (entry.written && now - *entry.written < window) {
-            ++entry.folded;
+            entry.folded += events;
             return std::nullopt;
         }
         entry.written = now;
-        return std::exchange(entry.folded, 0) + 1;
+        return std::exchange(entry.folded, 0) + events;
     }
 
     /// The kinds that hold folded events older than the window (or all, with `everything`), with their counts.
@@ -87,12 +87,12 @@ public:
     /// One line, always: something changed.
     void transition(spdlog::level::level_enum level, std::string_view text) { write(level, text); }
 
-    /// One of many like events: folded by `kind`.
-    void event(spdlog::level::level_enum level, std::string_view kind, std::string_view text) {
+    /// One of many like events, or several: folded by `kind`.
+    void event(spdlog::level::level_enum level, std::string_view kind, std::string_view text, std::uint64_t events = 1) {
         std::optional<std::uint64_t> count;
         {
             const std::scoped_lock lock(mutex_);
-            count = folder_.next(kind, Clock::now());
+            count = folder_.next(kind, Clock::now(), events);
         }
         if (!count) { return; }
         if (*count == 1) { return write(level, text); }
@@ -117,8 +117,12 @@ public:
     }
 
 private:
-    void write(spdlog::level::level_enum level, std::string_view text) const {
-        if (logger_) { logger_->log(level, spdlog::string_view_t(text.data(), text.size())); }
+    /// What a logger throws, by an error handler of the user's, stays here: an operation must not be lost over a line about it.
+    void write(spdlog::level::level_enum level, std::string_view text) const noexcept {
+        if (!logger_) { return; }
+        try {
+            logger_->log(level, spdlog::string_view_t(text.data(), text.size()));
+        } catch (...) {} // there is no one to tell
     }
 
     std::shared_ptr<spdlog::logger> logger_;

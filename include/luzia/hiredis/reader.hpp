@@ -37,6 +37,9 @@ public:
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
 
+    /// Between two replies.
+    void set_limits(const ReaderLimits& limits) noexcept { limits_ = limits; }
+
     /// Appends what came from the peer. At most 16 KiB at a time: hiredis compacts its buffer at each reply.
     [[nodiscard]] error_code feed(std::string_view bytes) {
         if (error_) { return error_; }
@@ -119,7 +122,7 @@ private:
 
     /// Where the value that `task` announces goes. Elements are appended one by one, so a parent never moves while it is filled.
     Reply* place(const redisReadTask* task, std::size_t bytes) {
-        held_bytes_ += bytes + sizeof(Reply);
+        held_bytes_ += bytes + 2 * sizeof(Reply); // an array that grows by doubling may take up twice as much
         if (held_bytes_ > limits_.reply_bytes) {
             fail(Error::reply_too_large);
             return nullptr;

@@ -4,6 +4,8 @@
 #include <luzia/redis/dialer.hpp>
 #include <luzia/redis/pipeline.hpp>
 
+#include <boost/system/errc.hpp>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -11,6 +13,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -51,6 +54,7 @@ public:
     [[nodiscard]] error_code submit(std::span<const std::string_view> arguments, ReplyHandler* handler, Ticket* ticket = nullptr) {
         const TimePoint deadline = Clock::now() + options_.command_timeout;
         bool is_sleeping = false;
+        Ticket given = 0;
         {
             const std::scoped_lock lock(mutex_);
             if (admission_ == Admission::closed) { return Error::closed; }
@@ -59,10 +63,10 @@ public:
             const PendingCommand& command = outbox_.append(arguments, handler, deadline);
             if (ticket != nullptr) { *ticket = command.ticket; }
             pending_bytes_.fetch_add(command.cost, std::memory_order_relaxed);
+            given = command.ticket;
             is_sleeping = !std::exchange(is_awake_, true);
         }
-        if (is_sleeping) { post_wake(); }
-        return {};
+        return !is_sleeping || post_wake(given) ? error_code() : make_error_code(boost::system::errc::not_enough_memory);
     }
 
     /// Ends a command with `Error::cancelled`: not yet written, it never will be; written, its reply is swallowed. Does nothing where the
@@ -73,19 +77,20 @@ public:
             const std::scoped_lock lock(mutex_);
             if (admission_ == Admission::closed) { return; }
             handler = outbox_.take(ticket);
+            // Under the lock, as in `close`: the context may be going, on another thread, and waits for it.
+            if (handler == nullptr) {
+                asio::post(strand(), [self = self_pointer(), ticket] {
+                    if (ReplyHandler* const written = self->in_flight_.take(ticket)) { written->on_failure(Error::cancelled); }
+                });
+            }
         }
-        if (handler != nullptr) { return handler->on_failure(Error::cancelled); }
-        asio::post(strand(), [self = self_pointer(), ticket] {
-            if (ReplyHandler* const written = self->in_flight_.take(ticket)) { written->on_failure(Error::cancelled); }
-        });
+        if (handler != nullptr) { handler->on_failure(Error::cancelled); }
     }
 
     /// Fails what is pending, and whatever comes later, with `Error::closed`. Any thread.
     void close() {
-        {
-            const std::scoped_lock lock(mutex_);
-            if (std::exchange(admission_, Admission::closed) == Admission::closed) { return; }
-        }
+        const std::scoped_lock lock(mutex_);
+        if (std::exchange(admission_, Admission::closed) == Admission::closed) { return; }
         asio::post(strand(), [self = self_pointer()] {
             self->hang_up();
             self->deadline_timer().cancel();
@@ -98,13 +103,15 @@ private:
 
     [[nodiscard]] std::shared_ptr<Connection> self_pointer() { return std::static_pointer_cast<Connection>(shared_from_this()); }
 
-    /// The command has been taken: nothing may be thrown any more. Without memory for the post, the next command wakes the strand.
-    void post_wake() noexcept {
+    /// False where there is no memory for the post: then the command is given back, unless it has ended meanwhile.
+    [[nodiscard]] bool post_wake(Ticket begun) noexcept {
         try {
             asio::post(strand(), [self = self_pointer()] { self->wake(); });
+            return true;
         } catch (...) {
             const std::scoped_lock lock(mutex_);
             is_awake_ = false;
+            return outbox_.take(begun) == nullptr;
         }
     }
 
@@ -117,19 +124,23 @@ private:
     // Sending.
 
     void flush() {
-        while (!link().is_writing()) {
-            {
-                const std::scoped_lock lock(mutex_);
-                if (outbox_.empty()) {
-                    is_awake_ = false; // the next command has to wake the strand
-                    return;
-                }
-                if (in_flight_.empty()) { quiet_since_ = Clock::now(); }
-                first_of_batch_ = outbox_.first_ticket();
-                pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
+        try {
+            while (!link().is_writing() && take_batch()) {
+                if (!link().outgoing.empty()) { link().write(); }
             }
-            if (!link().outgoing.empty()) { link().write(); }
+        } catch (const std::bad_alloc&) { lose(make_error_code(boost::system::errc::not_enough_memory), "no memory to send with"); }
+    }
+
+    [[nodiscard]] bool take_batch() {
+        const std::scoped_lock lock(mutex_);
+        if (outbox_.empty()) {
+            is_awake_ = false; // the next command has to wake the strand
+            return false;
         }
+        if (in_flight_.empty()) { quiet_since_ = Clock::now(); }
+        first_of_batch_ = outbox_.first_ticket();
+        pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
+        return true;
     }
 
     void on_progress(bool is_all) override {
@@ -247,11 +258,11 @@ private:
         };
         {
             const std::scoped_lock lock(mutex_);
-            also(outbox_.next_deadline());
+            const auto waiting = outbox_.next_deadline();
+            also(waiting);
+            if (!waiting) { is_awake_ = false; } // the next command has a deadline that is not known yet
         }
-        if (phase() == Phase::ready) {
-            also(quiet_since_ + (in_flight_.empty() ? options_.health_check_interval : options_.command_timeout));
-        }
+        if (phase() == Phase::ready) { also(quiet_since_ + (is_due() ? options_.command_timeout : options_.health_check_interval)); }
         also(log_->next_flush());
         if (due) { arm(*due); }
     }
@@ -287,8 +298,10 @@ private:
             }
         }
         for (ReplyHandler* const handler : expired) {
-            log_->event(spdlog::level::warn, "timed out", "luzia: " + target().text() + " did not answer in time");
             handler->on_failure(Error::timed_out);
+        }
+        if (!expired.empty()) {
+            log_->event(spdlog::level::warn, "timed out", "luzia: " + target().text() + " did not answer in time", expired.size());
         }
         if (phase() == Phase::ready) { probe(now); }
         log_->flush();
@@ -300,13 +313,18 @@ private:
         return (deadline && *deadline <= now) || is_silent(now);
     }
 
-    [[nodiscard]] bool is_silent(TimePoint now) const { return !in_flight_.empty() && now - quiet_since_ >= options_.command_timeout; }
+    /// The server owes us a sign of life: a reply, or room for what is being written. One that answered early may owe the latter alone.
+    [[nodiscard]] bool is_due() { return !in_flight_.empty() || link().is_writing(); }
+
+    [[nodiscard]] bool is_silent(TimePoint now) {
+        return phase() == Phase::ready && is_due() && now - quiet_since_ >= options_.command_timeout;
+    }
 
     void probe(TimePoint now) {
         if (is_silent(now)) {
             return lose(Error::silent, "silent for " + std::to_string(options_.command_timeout.count()) + " ms while a reply was due");
         }
-        if (in_flight_.empty() && now - quiet_since_ >= options_.health_check_interval) {
+        if (!is_due() && now - quiet_since_ >= options_.health_check_interval) {
             constexpr std::array<std::string_view, 1> ping{"PING"};
             quiet_since_ = now;
             static_cast<void>(submit(ping, nullptr)); // refused only where the link is gone or flooded, which is an answer as well

@@ -1,7 +1,10 @@
-// redis/context_service.hpp: tells connections that their execution context is being destroyed, while it can still be touched.
+// redis/context_service.hpp: tells what may outlive its execution context that it is being destroyed, while it can still be touched.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/query.hpp>
 
 #include <condition_variable>
 #include <map>
@@ -77,6 +80,43 @@ private:
     void shutdown() noexcept override { members_->shut_down(); }
 
     std::shared_ptr<ContextMembers> members_ = std::make_shared<ContextMembers>();
+};
+
+/// An executor for what may outlive its context: empty from the context's end on. A strand is not just a pointer; destroyed later than its
+/// context, it would touch what is gone.
+class ContextExecutor {
+public:
+    explicit ContextExecutor(const boost::asio::any_io_executor& executor) : holder_(std::make_shared<Holder>(executor)) {
+        holder_->join(holder_);
+    }
+
+    [[nodiscard]] const boost::asio::any_io_executor& get() const noexcept { return holder_->executor; }
+
+private:
+    struct Holder final : ContextMember {
+        explicit Holder(boost::asio::any_io_executor held) : executor(std::move(held)) {}
+        Holder(const Holder&) = delete;
+        Holder& operator=(const Holder&) = delete;
+        ~Holder() {
+            executor = nullptr;
+            if (members) { members->remove(this); }
+        }
+
+        void join(const std::shared_ptr<Holder>& self) {
+            auto& context = boost::asio::query(executor, boost::asio::execution::context);
+            members = boost::asio::use_service<ContextService>(context).members();
+            members->add(this, self);
+        }
+        void on_context_shutdown() noexcept override {
+            executor = nullptr;
+            members.reset();
+        }
+
+        boost::asio::any_io_executor executor;
+        std::shared_ptr<ContextMembers> members;
+    };
+
+    std::shared_ptr<Holder> holder_;
 };
 
 } // namespace luzia::redis

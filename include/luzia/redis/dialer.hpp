@@ -55,6 +55,8 @@ protected:
         io_.emplace(executor);
         // Names of keys, which a walk reads, are strings as well; a value between the two limits costs nobody the link.
         limits_.bulk_bytes = std::max(options_.max_value_bytes, std::size_t{1024} * 1024);
+        limits_.elements = most_elements;
+        limits_.reply_bytes = std::min(limits_.reply_bytes, most_values * limits_.bulk_bytes);
         if (!options_.transport) {
             options_.transport = [](const StreamExecutor& strand, const std::string&) { return std::make_unique<PlainTransport>(strand); };
         }
@@ -144,6 +146,10 @@ protected:
     std::shared_ptr<EventLog> log_;
 
 private:
+    // No command of ours is answered with as many: the longest answers are a page of SCAN, and the values of an MGET.
+    static constexpr std::size_t most_elements = std::size_t{1} << 20U;
+    static constexpr std::size_t most_values = 512;
+
     struct Io {
         explicit Io(const asio::any_io_executor& executor)
             : outer(executor), strand(asio::make_strand(executor)), attempt_timer(strand), deadline_timer(strand) {}
@@ -173,7 +179,9 @@ private:
             return perform(lifecycle_.resolved(1));
         }
         if (!late_endpoints_.empty()) { return on_resolved(std::exchange(late_endpoints_, {})); }
-        if (lookup_) { return; } // still under way from the last attempt
+        if (lookup_ && attempt_begun_ - look_up_begun_ < longest_look_up) { return; } // still under way from an attempt before
+        if (lookup_) { lookup_->abandon(); }
+        look_up_begun_ = attempt_begun_;
         lookup_ = std::make_shared<Lookup>(io_->strand, [weak = weak_from_this()](std::vector<Endpoint> endpoints) {
             if (const auto self = weak.lock()) { self->on_resolved(std::move(endpoints)); }
         });
@@ -193,11 +201,19 @@ private:
         limit_attempt();
         auto owner = std::shared_ptr<Link::Owner>(shared_from_this(), this);
         try {
-            link_ = std::make_shared<Link>(options_.transport(io_->strand, target_.host), limits_, std::move(owner));
+            link_ = std::make_shared<Link>(options_.transport(io_->strand, target_.host), handshake_limits(), std::move(owner));
         } catch (const std::exception& problem) { // of a transport that is not ours, or of TLS without a name to expect
             return lose(Error::not_connected, problem.what());
         }
         link_->connect(endpoints_[lifecycle_.address()]);
+    }
+
+    /// Who has not been let in is owed no memory: the answers of a handshake are lines.
+    [[nodiscard]] static hiredis::ReaderLimits handshake_limits() noexcept {
+        hiredis::ReaderLimits limits;
+        limits.bulk_bytes = limits.reply_bytes = limits.line_bytes;
+        limits.elements = 16;
+        return limits;
     }
 
     void shake_hands() {
@@ -209,6 +225,7 @@ private:
 
     void open() {
         handshake_.reset();
+        link_->reader.set_limits(limits_);
         io_->attempt_timer.cancel();
         if (std::exchange(has_been_open_, true)) { reconnects_.fetch_add(1, std::memory_order_relaxed); }
         is_ready_.store(true, std::memory_order_relaxed);
@@ -321,6 +338,9 @@ private:
     std::optional<Handshake> handshake_;
     std::uint64_t attempt_ = 0;
     Clock::time_point attempt_begun_{};
+    // One that takes longer will never end; another one is begun beside it.
+    static constexpr std::chrono::seconds longest_look_up{60};
+    Clock::time_point look_up_begun_{};
     bool has_been_open_ = false;
     bool is_known_to_be_down_ = false;
     std::minstd_rand random_{std::random_device{}()};

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <deque>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -73,6 +74,7 @@ public:
     /// Takes out every handler and forgets the commands; returns what they cost.
     std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
         std::size_t cost = 0;
+        handlers.reserve(handlers.size() + commands_.size());
         for (const PendingCommand& command : commands_) {
             if (command.handler != nullptr) { handlers.push_back(command.handler); }
             cost += command.cost;
@@ -103,6 +105,18 @@ private:
 class InFlight : public detail::CommandQueue {
 public:
     void push(const PendingCommand& command) { commands_.push_back(command); }
+
+    /// All those of a range that are wanted, or none where memory runs out.
+    template <class Iterator, class Wanted>
+    void push_wanted(Iterator first, Iterator last, Wanted is_wanted) {
+        const std::size_t before = commands_.size();
+        try {
+            std::copy_if(first, last, std::back_inserter(commands_), is_wanted);
+        } catch (...) {
+            commands_.resize(before);
+            throw;
+        }
+    }
     [[nodiscard]] const PendingCommand& front() const noexcept { return commands_.front(); }
     PendingCommand pop() noexcept { return pop_front(); }
 };
@@ -143,36 +157,35 @@ public:
     std::size_t move_batch(std::string& buffer, InFlight& in_flight) {
         if (batches_.empty()) { return 0; }
         Batch& batch = batches_.front();
+        const auto end = commands_.begin() + static_cast<std::ptrdiff_t>(batch.commands);
+        const bool is_all_wanted = std::all_of(commands_.begin(), end, is_wanted);
+        // Whatever runs out of memory does so before anything is changed.
+        if (!is_all_wanted) { buffer.reserve(batch.bytes.size()); }
+        in_flight.push_wanted(commands_.begin(), end, is_wanted);
+
         bytes_ -= batch.bytes.size();
         std::size_t dropped = 0;
-        const auto end = commands_.begin() + static_cast<std::ptrdiff_t>(batch.commands);
-        if (std::all_of(commands_.begin(), end, is_wanted)) {
-            buffer.swap(batch.bytes);
-            for (std::size_t i = 0; i < batch.commands; ++i) {
-                in_flight.push(pop_front());
+        std::size_t offset = 0;
+        for (std::size_t i = 0; i < batch.commands; ++i) {
+            const PendingCommand command = pop_front();
+            if (!is_wanted(command)) {
+                dropped += command.cost;
+            } else if (!is_all_wanted) {
+                buffer.append(batch.bytes, offset, command.bytes);
             }
-        } else {
-            std::size_t offset = 0;
-            for (std::size_t i = 0; i < batch.commands; ++i) {
-                const PendingCommand command = pop_front();
-                if (is_wanted(command)) {
-                    buffer.append(batch.bytes, offset, command.bytes);
-                    in_flight.push(command);
-                } else {
-                    dropped += command.cost;
-                }
-                offset += command.bytes;
-            }
+            offset += command.bytes;
         }
+        if (is_all_wanted) { buffer.swap(batch.bytes); }
         recycle(std::move(batch.bytes));
         batches_.pop_front();
         return dropped;
     }
 
     std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
+        const std::size_t cost = CommandQueue::take_all(handlers);
         batches_.clear();
         bytes_ = 0;
-        return CommandQueue::take_all(handlers);
+        return cost;
     }
 
 private:

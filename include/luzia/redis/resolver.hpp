@@ -40,7 +40,11 @@ public:
         if (!error) { return finish({asio::ip::tcp::endpoint(address, port)}); }
         const NoSignals for_the_thread;
         try {
-            std::thread([self = shared_from_this(), host = std::move(host), port] { self->finish(look_up(host, port)); }).detach();
+            std::thread([self = shared_from_this(), host = std::move(host), port] {
+                try {
+                    self->finish(look_up(host, port));
+                } catch (...) {} // no memory: it is as one that never returns
+            }).detach();
         } catch (const std::system_error&) {
             finish({}); // no thread to be had
         }

@@ -61,11 +61,7 @@ public:
         auto& socket = stream_.next_layer();
         error_code error;
         socket.open(endpoint.protocol(), error);
-        if (!error) {
-            error_code ignored;
-            socket.set_option(asio::ip::tcp::no_delay(true), ignored);
-            socket.set_option(asio::socket_base::keep_alive(true), ignored);
-        }
+        if (!error) { detail::prepare(socket); }
         // Where it could not be opened, connecting reports the same.
         socket.async_connect(endpoint, std::move(callback));
     }

@@ -11,6 +11,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 
+#include <fcntl.h>
+
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -72,6 +74,19 @@ public:
 /// Makes the transport of each connection attempt. `host` is the server's name, for its certificate.
 using TransportFactory = std::function<std::unique_ptr<Transport>(const StreamExecutor& executor, const std::string& host)>;
 
+namespace detail {
+
+/// What every socket is given. A Unix socket refuses the options of TCP; it needs none of them.
+template <class Socket>
+void prepare(Socket& socket) {
+    error_code ignored;
+    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+    socket.set_option(asio::socket_base::keep_alive(true), ignored);
+    ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC); // a program that a fork becomes has no use for a login of ours
+}
+
+} // namespace detail
+
 /// TCP and Unix sockets.
 class PlainTransport final : public Transport {
 public:
@@ -81,10 +96,7 @@ public:
         error_code error;
         socket_.open(endpoint.protocol(), error);
         if (error) { return fail(error, std::move(callback)); }
-        // A Unix socket refuses these; it needs none of them.
-        error_code ignored;
-        socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-        socket_.set_option(asio::socket_base::keep_alive(true), ignored);
+        detail::prepare(socket_);
         socket_.async_connect(endpoint, std::move(callback));
     }
 
