@@ -89,7 +89,8 @@ struct LookupCall {
     void begin(State& state, Operation& operation) {
         if (key.size() <= longest_kept) { return ask(state, operation, Verb::get, key); }
         // Of a long key no more is kept than a log line shows, lest it be in memory twice while the command waits.
-        const std::string whole = std::exchange(key, key.substr(0, longest_kept));
+        constexpr std::size_t shown = 65;
+        const std::string whole = std::exchange(key, key.substr(0, shown));
         ask(state, operation, Verb::get, whole);
     }
 
@@ -116,7 +117,7 @@ struct LookupCall {
     std::string key;
 
 private:
-    static constexpr std::size_t longest_kept = 1024;
+    static constexpr std::size_t longest_kept = 256;
 };
 
 template <class T>
