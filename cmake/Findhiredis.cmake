@@ -1,4 +1,4 @@
-# Finds hiredis as the target hiredis::hiredis. From 1.0 on hiredis brings that target itself; 0.14 has no usable CMake package.
+# Finds hiredis as the target hiredis::hiredis. From 1.0 on hiredis built by CMake brings that target itself; 0.14, and Debian's packages, have none.
 find_package(hiredis CONFIG QUIET)
 
 find_path(hiredis_INCLUDE_DIR NAMES hiredis/hiredis.h)

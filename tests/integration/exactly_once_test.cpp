@@ -277,6 +277,25 @@ TEST(ExactlyOnce, WithTheContextGoneFirstHandlersAreDestroyedUninvoked) {
     }
 }
 
+TEST(ExactlyOnce, AClientOnAStrandMayOutliveItsContext) {
+    LogLines log;
+    for (const std::string& url : {shared_redis().url(), std::string("memory://"), std::string("disabled://")}) {
+        for (const bool is_used : {false, true}) {
+            auto io = std::make_unique<asio::io_context>();
+            Client cache{asio::make_strand(*io), patient(url, log)}; // a strand is more than a pointer to its context
+            const auto alive = std::make_shared<int>();
+            if (is_used) {
+                cache.get("key", [alive](std::optional<std::string>) {});
+                io->poll();
+                cache.get("key", [alive](std::optional<std::string>) {});
+            }
+            io.reset();
+            EXPECT_EQ(alive.use_count(), 1);
+            cache.close();
+        }
+    }
+}
+
 TEST(ExactlyOnce, ClosedOnOneThreadWhileTheContextGoesOnAnother) {
     LogLines log;
     for (int round = 0; round < 200; ++round) {

@@ -64,7 +64,7 @@ void expect_fast_misses(const Outage& outage, When when, bool is_unix = false) {
             EXPECT_TRUE(answers);
         }
         outage.begin(server, gate);
-        const Waits waits = co_await call_for(cache, 1500ms);
+        const Waits waits = co_await call_for(cache, 1s);
         EXPECT_LE(waits.worst(), options.command_timeout + slack) << outage.name;
         EXPECT_GE(waits.count(), 200U) << outage.name; // at a timeout each it would be six
         EXPECT_LE(waits.percentile(0.99), options.command_timeout / 5) << outage.name;
@@ -128,7 +128,7 @@ TEST(Outage, CallersAtTheSameTimeWaitNoLongerThanOne) {
             std::vector<Waits> all(static_cast<std::size_t>(running));
             for (Waits& waits : all) {
                 asio::co_spawn(
-                    executor, [&]() -> asio::awaitable<void> { waits = co_await call_for(cache, 1500ms); },
+                    executor, [&]() -> asio::awaitable<void> { waits = co_await call_for(cache, 1s); },
                     [&](std::exception_ptr) { --running; });
             }
             const bool have_ended = co_await eventually([&] { return running == 0; });
@@ -209,7 +209,7 @@ TEST(Outage, TenThousandOperationsASecondWriteAHandfulOfLinesASecond) {
             const bool answers = co_await serves_again(cache);
             EXPECT_TRUE(answers);
             outage.begin(server, gate);
-            const std::size_t begun = co_await ten_thousand_a_second(cache, 2s);
+            const std::size_t begun = co_await ten_thousand_a_second(cache, 1500ms);
             const std::size_t lines = log.lines().size();
             std::printf("[ log      ] %s: %zu operations, %zu lines\n", outage.name.c_str(), begun, lines);
             EXPECT_GE(begun, 10'000U);

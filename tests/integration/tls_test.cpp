@@ -1,5 +1,6 @@
 // rediss:// against a real Redis with TLS: the right server is talked to, any other is a miss that says why.
 #include "../support/certificates.hpp"
+#include "../support/fake_server.hpp"
 #include "../support/redis_server.hpp"
 #include "../support/run.hpp"
 
@@ -22,11 +23,12 @@ const Certificates& certificates() {
 
 /// A server with TLS on a port of its own, beside the plain one that the test talks through.
 struct TlsServer {
-    explicit TlsServer(const std::string& name, const std::string& asks_for_client_certificates = "no")
+    explicit TlsServer(const std::string& name, const std::string& asks_for_client_certificates = "no",
+                       const std::string& protocols = "TLSv1.2 TLSv1.3")
         : tls_port(free_port()),
           server({"--tls-port", std::to_string(tls_port), "--tls-cert-file", certificates().certificate(name), "--tls-key-file",
                   certificates().key(name), "--tls-ca-cert-file", certificates().certificate("ca"), "--tls-auth-clients",
-                  asks_for_client_certificates}) {}
+                  asks_for_client_certificates, "--tls-protocols", protocols}) {}
 
     [[nodiscard]] std::string url(const std::string& host = "localhost") const {
         return "rediss://" + host + ":" + std::to_string(tls_port);
@@ -138,6 +140,43 @@ TEST(Tls, AClientCertificateIsShownWhereItIsAskedFor) {
     known.certificate_file = certificates().certificate("client");
     known.key_file = certificates().key("client");
     EXPECT_EQ(look(server.url(), known).outcome, Outcome::hit);
+}
+
+TEST(Tls, AServerThatSpeaksOnlyAnOlderVersionThanAllowedIsAMissThatSaysSo) {
+    TlsServer server("server", "no", "TLSv1.2");
+    server.server.command({"SET", "key", "value"});
+    luzia::TlsOptions newest = trusting("ca");
+    newest.minimum_version = luzia::TlsOptions::Version::tls_1_3;
+    LogLines log;
+    EXPECT_EQ(look(server.url(), newest, log).outcome, Outcome::unavailable);
+    EXPECT_EQ(log.count("protocol version"), 1U) << log.all();
+    EXPECT_EQ(look(server.url(), trusting("ca")).outcome, Outcome::hit);
+}
+
+TEST(Tls, ANameIsSentForTheServerToChooseByAndAnAddressIsNot) {
+    for (const bool is_name : {true, false}) {
+        FakeServer server;
+        std::string hello;
+        server.take_some(hello).hang_up();
+        server.start();
+        const std::string host = is_name ? "localhost" : "127.0.0.1";
+        EXPECT_EQ(look("rediss://" + host + ":" + std::to_string(server.port()), trusting("ca")).outcome, Outcome::unavailable);
+        server.finish();
+        EXPECT_GE(hello.size(), 100U);
+        // server_name (RFC 6066): its list, a host name, its length.
+        const std::string sent = std::string("\0\x0c\0\0\x09", 5) + "localhost";
+        EXPECT_EQ(hello.find(sent) != std::string::npos, is_name);
+        EXPECT_EQ(hello.find("127.0.0.1"), std::string::npos);
+        luzia::TlsOptions named = trusting("ca");
+        named.server_name = "elsewhere.example";
+        FakeServer other;
+        std::string other_hello;
+        other.take_some(other_hello).hang_up();
+        other.start();
+        EXPECT_EQ(look("rediss://" + host + ":" + std::to_string(other.port()), named).outcome, Outcome::unavailable);
+        other.finish();
+        EXPECT_NE(other_hello.find("elsewhere.example"), std::string::npos);
+    }
 }
 
 TEST(Tls, WithoutANameToVerifyNothingIsTrusted) {

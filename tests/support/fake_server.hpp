@@ -76,6 +76,15 @@ public:
             }
         });
     }
+    /// Whatever the next read brings.
+    FakeServer& take_some(std::string& into) {
+        return add([this, &into](Socket& socket) {
+            char buffer[4096];
+            boost::system::error_code error;
+            if (!wait_readable(socket.native_handle())) { return problems_.emplace_back("the client sends nothing"), void(); }
+            into.assign(buffer, socket.read_some(boost::asio::buffer(buffer), error));
+        });
+    }
     /// No more will be said; what the client says is still heard.
     FakeServer& half_close() {
         return add([](Socket& socket) {

@@ -19,9 +19,10 @@ namespace luzia_test {
 /// A blocking connection through hiredis alone: what the library does is checked without the library.
 class PlainClient {
 public:
-    static std::unique_ptr<PlainClient> try_connect(std::uint16_t port, const std::vector<std::string>& login = {}) {
+    static std::unique_ptr<PlainClient> try_connect(std::uint16_t port, const std::vector<std::string>& login = {},
+                                                    const std::string& host = "127.0.0.1") {
         timeval timeout{5, 0};
-        Context context(::redisConnectWithTimeout("127.0.0.1", port, timeout));
+        Context context(::redisConnectWithTimeout(host.c_str(), port, timeout));
         if (!context || context->err != 0) { return nullptr; }
         ::redisSetTimeout(context.get(), timeout);
         std::unique_ptr<PlainClient> client(new PlainClient(std::move(context)));
@@ -89,20 +90,27 @@ private:
     Context context_;
 };
 
+/// Where a server runs, if not on this host: its address, the command that starts another there, and its port; 0 = any that is free.
+struct Place {
+    std::string address = "127.0.0.1";
+    std::vector<std::string> enter;
+    std::uint16_t port = 0;
+};
+
 /// A server that lives as long as the object. The constructor returns when it answers.
 class RedisServer {
 public:
-    explicit RedisServer(std::vector<std::string> extra = {}, std::vector<std::string> login = {})
-        : extra_(std::move(extra)), login_(std::move(login)) {
+    explicit RedisServer(std::vector<std::string> extra = {}, std::vector<std::string> login = {}, Place place = Place())
+        : extra_(std::move(extra)), login_(std::move(login)), place_(std::move(place)) {
         for (int attempt = 0; attempt < 5; ++attempt) {
-            port_ = free_port();
+            port_ = place_.port != 0 ? place_.port : free_port();
             if (start()) { return; }
         }
         throw std::runtime_error("redis-server does not start");
     }
 
     [[nodiscard]] std::uint16_t port() const { return port_; }
-    [[nodiscard]] std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
+    [[nodiscard]] std::string url() const { return "redis://" + place_.address + ":" + std::to_string(port_); }
     [[nodiscard]] std::string socket() const { return directory_.file("redis.sock"); }
 
     void pause() const { process_->signal(SIGSTOP); }
@@ -121,7 +129,7 @@ public:
     }
 
     PlainClient& plain() {
-        if (!plain_) { plain_ = PlainClient::try_connect(port_, login_); }
+        if (!plain_) { plain_ = PlainClient::try_connect(port_, login_, place_.address); }
         if (!plain_) { throw std::runtime_error("redis-server does not answer"); }
         return *plain_;
     }
@@ -143,7 +151,9 @@ private:
                                          "--port",
                                          std::to_string(port_),
                                          "--bind",
-                                         "127.0.0.1",
+                                         place_.address,
+                                         "--protected-mode",
+                                         "no",
                                          "--save",
                                          "",
                                          "--appendonly",
@@ -156,11 +166,12 @@ private:
                                          "no",
                                          "--logfile",
                                          directory_.file("redis.log")};
+        command.insert(command.begin(), place_.enter.begin(), place_.enter.end());
         command.insert(command.end(), extra_.begin(), extra_.end());
         process_ = std::make_unique<Process>(command);
         const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(20);
         while (std::chrono::steady_clock::now() < limit && !process_->has_ended()) {
-            plain_ = PlainClient::try_connect(port_, login_);
+            plain_ = PlainClient::try_connect(port_, login_, place_.address);
             if (plain_) { return true; }
             std::this_thread::yield();
         }
@@ -170,6 +181,7 @@ private:
 
     std::vector<std::string> extra_;
     std::vector<std::string> login_;
+    Place place_;
     PrivateDirectory directory_;
     std::uint16_t port_ = 0;
     std::unique_ptr<Process> process_;

@@ -53,7 +53,7 @@ struct Stubborn {};
 struct Wrapped {
     json payload;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Wrapped, payload)
+void from_json(const json& document, Wrapped& wrapped) { wrapped.payload = document.at("payload"); }
 
 /// What a client makes of bytes: an exception is no value.
 template <class T, class Codec>
