@@ -64,6 +64,7 @@ std::vector<Attack> attacks() {
         {"a payload that is not followed by a line end", "$1\r\nabc", page},
         {"a push", ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n", ""},
         {"a map", "%1\r\n+a\r\n+b\r\n", ""},
+        {"a verbatim text", "=7\r\ntxt:abc\r\n", ""},
         {"a big number", "(3492890328409238509324850943850943825024385\r\n", ""},
     };
 }

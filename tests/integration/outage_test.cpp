@@ -42,7 +42,7 @@ const Outage a_byte_a_second{"a byte a second", [](auto&, auto& gate) { gate.thr
                                  gate.heal();
                                  gate.cut(); // or what is on its way goes on as slowly
                              }};
-const Outage a_byte_now_and_then{"a byte every 100 ms", [](auto&, auto& gate) { gate.throttle(Way::to_client, 1, 100ms); },
+const Outage a_byte_now_and_then{"a byte every 200 ms", [](auto&, auto& gate) { gate.throttle(Way::to_client, 1, 200ms); },
                                  [](auto&, auto& gate) {
                                      gate.heal();
                                      gate.cut();

