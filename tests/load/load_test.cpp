@@ -72,18 +72,18 @@ void tell_memory(const std::string& what, std::size_t before, std::size_t limit)
     std::fflush(stdout);
 }
 
-/// Four threads begin operations as fast as they can, for so long, at a server that is far slower.
+/// Four threads begin operations as fast as they can, at a server that is far slower. `most` is a few thousand more than can be pending.
 template <class Begin>
-void expect_bounded(const std::string& what, const luzia::CacheOptions& options, std::chrono::milliseconds time, Begin begin) {
+void expect_bounded(const std::string& what, const luzia::CacheOptions& options, std::size_t most, Begin begin) {
     asio::thread_pool pool(2);
     Tally tally;
     {
         Client cache{pool.get_executor(), options};
         ASSERT_TRUE(cache.ping(asio::use_future).get());
         const std::size_t before = resident_bytes();
-        begin_peak();
+        const bool is_known = begin_peak();
         std::vector<std::thread> callers;
-        const auto end = Clock::now() + time;
+        const auto end = Clock::now() + 1500ms;
         for (int caller = 0; caller < 4; ++caller) {
             callers.emplace_back([&, caller] {
                 for (std::size_t serial = 0; Clock::now() < end; ++serial) {
@@ -92,7 +92,7 @@ void expect_bounded(const std::string& what, const luzia::CacheOptions& options,
                     begin(cache, tally, caller, serial);
                     // What has ended and waits for its handler to run is not pending: a caller who is ahead of his own executor fills the
                     // memory himself.
-                    if (behind > 64'000) { ::poll(nullptr, 0, 1); }
+                    if (behind > most) { ::poll(nullptr, 0, 1); }
                 }
             });
         }
@@ -101,7 +101,7 @@ void expect_bounded(const std::string& what, const luzia::CacheOptions& options,
         }
         const std::size_t limit = options.max_pending_bytes + 16 * mebibyte;
         tell_memory(what, before, limit);
-        if (!is_instrumented) { EXPECT_LE(peak_bytes(), before + limit) << what; }
+        if (!is_instrumented && is_known) { EXPECT_LE(peak_bytes(), before + limit) << what; }
         EXPECT_TRUE(wait_for([&] { return tally.ended == tally.begun; })) << what;
         std::printf("[ load     ] %s: %s\n", what.c_str(), tally.text().c_str());
         EXPECT_GE(tally.of(Outcome::shed), 1U) << what;
@@ -121,16 +121,16 @@ TEST(Load, MemoryStaysWithinTheLimitWhenTheServerIsSlowerThanItsCallers) {
     Gate gate(server.port());
     LogLines log;
     auto options = options_for(gate.url(), log);
-    options.command_timeout = 3s; // next to nothing ends by its time alone
-    options.max_pending_bytes = (is_instrumented ? 4 : 32) * mebibyte; // as much as can be asked for, so slowed down
+    options.command_timeout = 3s;                                      // next to nothing ends by its time alone
+    options.max_pending_bytes = (is_instrumented ? 4 : 16) * mebibyte; // as much as can be asked for, so slowed down
     gate.throttle(Way::to_server, 4096, 1ms);
     const std::string long_key(20'000, 'k');
     const std::string value(1000, 'v');
     const std::string large(500'000, 'v');
     const auto key_of = [](int caller, std::size_t serial) { return std::to_string(caller) + ':' + std::to_string(serial); };
-    expect_bounded("get", options, 1500ms,
+    expect_bounded("get", options, 34'000,
                    [&](Client& cache, Tally& tally, int caller, std::size_t serial) { begin_get(cache, tally, key_of(caller, serial)); });
-    expect_bounded("get, keys of 20 KB", options, 1500ms, [&](Client& cache, Tally& tally, int caller, std::size_t serial) {
+    expect_bounded("get, keys of 20 KB", options, 6'000, [&](Client& cache, Tally& tally, int caller, std::size_t serial) {
         begin_get(cache, tally, key_of(caller, serial) + long_key);
     });
     const auto set = [&](const std::string& what) {
@@ -138,8 +138,8 @@ TEST(Load, MemoryStaysWithinTheLimitWhenTheServerIsSlowerThanItsCallers) {
             cache.set(key_of(caller, serial), what, [&tally](luzia::Effect effect) { tally.end(effect.outcome); });
         };
     };
-    expect_bounded("set, 1 KB", options, 1500ms, set(value));
-    expect_bounded("set, 500 KB", options, 1500ms, set(large));
+    expect_bounded("set, 1 KB", options, 16'000, set(value));
+    expect_bounded("set, 500 KB", options, 5'000, set(large));
     std::vector<std::string> keys(200);
     std::vector<std::pair<std::string, std::string>> entries(50);
     for (std::size_t i = 0; i < keys.size(); ++i) {
@@ -148,38 +148,44 @@ TEST(Load, MemoryStaysWithinTheLimitWhenTheServerIsSlowerThanItsCallers) {
     for (std::size_t i = 0; i < entries.size(); ++i) {
         entries[i] = {keys[i], value};
     }
-    expect_bounded("get_many, 200 keys", options, 1500ms, [&](Client& cache, Tally& tally, int, std::size_t) {
+    expect_bounded("get_many, 200 keys", options, 5'000, [&](Client& cache, Tally& tally, int, std::size_t) {
         cache.get_many(keys, [&tally, shed = cache.stats().shed, &cache](auto) {
             tally.end(cache.stats().shed > shed ? Outcome::shed : Outcome::unavailable);
         });
     });
-    expect_bounded("set_many, 50 entries of 1 KB", options, 1500ms, [&](Client& cache, Tally& tally, int, std::size_t) {
+    expect_bounded("set_many, 50 entries of 1 KB", options, 5'000, [&](Client& cache, Tally& tally, int, std::size_t) {
         cache.set_many(entries, [&tally](luzia::Effect effect) { tally.end(effect.outcome); });
     });
 }
 
-TEST(Load, ASlowServerStillServesWhoIsInTime) {
-    // More is asked than the server can answer. What has timed out before it was written is not sent, or the server would be busy for ever
-    // with what nobody waits for.
+TEST(Load, UnderALimitThatFitsItASlowServerGoesOnServingAndTheExcessMissesAtOnce) {
+    // Commands are answered in the order in which they came: where more may wait than is answered in `command_timeout`, each waits that
+    // long, and then nothing is in time any more. The limit is what keeps a slow server of use.
     RedisServer server;
     Gate gate(server.port());
     LogLines log;
     auto options = options_for(gate.url(), log);
+    options.max_pending_bytes = mebibyte; // some 1,900 commands: a tenth of a second
     asio::thread_pool pool(2);
     Tally tally;
     Client cache{pool.get_executor(), options};
     ASSERT_TRUE(cache.set("key", std::string("1"), asio::use_future).get().count == 1);
-    gate.throttle(Way::to_server, 8192, 4ms); // some 40,000 short commands a second
-    for (const auto end = Clock::now() + 4s; Clock::now() < end;) {
-        for (int i = 0; i < 400; ++i) { // some 200,000
+    gate.throttle(Way::to_server, 4096, 4ms); // some 40,000 short commands a second at the most
+    const auto start = Clock::now();
+    std::size_t early_hits = 0;
+    while (Clock::now() - start < 5s) {
+        for (int i = 0; i < 200; ++i) { // some 100,000
             ++tally.begun;
             begin_get(cache, tally, "key");
         }
         ::poll(nullptr, 0, 2);
+        if (Clock::now() - start < 3s) { early_hits = tally.of(Outcome::hit); }
     }
     EXPECT_TRUE(wait_for([&] { return tally.ended == tally.begun; }));
-    std::printf("[ load     ] overload: %s\n", tally.text().c_str());
-    EXPECT_GE(tally.of(Outcome::hit), 1000U);
+    const std::size_t late_hits = tally.of(Outcome::hit) - early_hits;
+    std::printf("[ load     ] overload: %s; %zu of the hits after 3 s\n", tally.text().c_str(), late_hits);
+    if (!is_instrumented) { EXPECT_GE(tally.of(Outcome::shed), 1U); } // under a sanitizer the callers are as slow as the server
+    EXPECT_GE(late_hits, 1000U);
     gate.heal();
     EXPECT_TRUE(wait_for([&] { return cache.ping(asio::use_future).get(); }, 20s));
     cache.close();
@@ -229,7 +235,7 @@ TEST(Load, AtTheLimitOfDescriptorsOperationsAreMissesAndThenServedAgain) {
     // Low descriptors are taken, so that the client's is above the limit that is set later, and not free again when it is lost.
     std::vector<int> taken;
     while (taken.empty() || taken.back() < 100) {
-        taken.push_back(::dup(0));
+        taken.push_back(::dup(1));
         ASSERT_GE(taken.back(), 0);
     }
     const auto ask = [&] {
@@ -245,11 +251,12 @@ TEST(Load, AtTheLimitOfDescriptorsOperationsAreMissesAndThenServedAgain) {
     EXPECT_TRUE(ask());
     rlimit before{};
     ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const std::unique_ptr<rlimit, void (*)(rlimit*)> as_it_was(&before, [](rlimit* limit) { ::setrlimit(RLIMIT_NOFILE, limit); });
     // No more descriptors from here on: neither for sockets nor for the look-up of a name.
     rlimit low = before;
     low.rlim_cur = 100;
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
-    EXPECT_LT(::dup(0), 0);
+    EXPECT_LT(::dup(1), 0);
     server.command({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"});
     EXPECT_TRUE(run_until(io, [&] { return !ask(); }));
     int misses = 0;
@@ -278,7 +285,7 @@ TEST(Load, AtTheLimitOfDescriptorsOperationsAreMissesAndThenServedAgain) {
 TEST(Load, ASoakWithAKillEverySecondKeepsItsBoundsAndItsCounts) {
     const char* const setting = std::getenv("LUZIA_SOAK_SECONDS");
     const auto seconds = std::chrono::seconds(setting != nullptr ? std::atoi(setting) : 30);
-    ASSERT_GE(seconds, 3s);
+    ASSERT_GE(seconds, 6s);
     RedisServer server;
     Gate gate(server.port());
     LogLines log;
@@ -291,6 +298,7 @@ TEST(Load, ASoakWithAKillEverySecondKeepsItsBoundsAndItsCounts) {
     std::atomic<bool> is_over = false;
     std::size_t warm_memory = 0;
     std::size_t warm_descriptors = 0;
+    bool is_peak_known = false;
     std::size_t kills = 0;
     {
         Client cache{pool.get_executor(), options};
@@ -319,7 +327,7 @@ TEST(Load, ASoakWithAKillEverySecondKeepsItsBoundsAndItsCounts) {
             if (kills == 2) {
                 warm_memory = resident_bytes();
                 warm_descriptors = open_descriptors();
-                begin_peak();
+                is_peak_known = begin_peak();
             }
             if (kills % 4 == 3) {
                 gate.throttle(Way::to_client, 1000, 5ms); // slower than the load: much of it is shed
@@ -346,7 +354,7 @@ TEST(Load, ASoakWithAKillEverySecondKeepsItsBoundsAndItsCounts) {
         std::printf("[ soak     ] descriptors %zu, then %zu; resident %.1f MiB, then %.1f, at the most %.1f\n", warm_descriptors,
                     open_descriptors(), static_cast<double>(warm_memory) / mebibyte, static_cast<double>(resident_bytes()) / mebibyte,
                     static_cast<double>(peak_bytes()) / mebibyte);
-        if (!is_instrumented) { EXPECT_LE(peak_bytes(), warm_memory + 2 * options.max_pending_bytes + 16 * mebibyte); }
+        if (!is_instrumented && is_peak_known) { EXPECT_LE(peak_bytes(), warm_memory + 2 * options.max_pending_bytes + 16 * mebibyte); }
         EXPECT_LE(open_descriptors(), warm_descriptors + 4);
         EXPECT_LE(log.lines().size(), 12U * static_cast<std::size_t>(seconds.count()));
         cache.close();

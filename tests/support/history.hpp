@@ -35,7 +35,8 @@ struct HistoryEvent {
 /// Gathers events from any thread, and judges them at the end.
 ///
 /// Each write takes effect at one moment between its begin and its end, if it was acknowledged; if it was not, at any moment after its
-/// begin, or never: what timed out, broke or was cancelled may be applied late. What was shed, invalid or refused never is. Then
+/// begin, or never: what timed out, broke or was cancelled may be applied late, until a barrier says that nothing is under way any more.
+/// What was shed, invalid or refused never is. Then
 ///
 /// - a value that is read was written to that key, by a write that had begun;
 /// - it was not overwritten or removed, for certain, between that write and the read;
@@ -52,6 +53,16 @@ public:
         events_.push_back(std::move(event));
     }
 
+    /// Every connection there was at `cut` has been ended, and by `settled` the server has dealt with all that had come through them: an
+    /// operation that had ended by `cut` has had its effect by `settled`, or has none.
+    void barrier(TimePoint cut, TimePoint settled) {
+        const std::scoped_lock lock(mutex_);
+        barriers_.push_back({cut, settled});
+    }
+
+    /// Of the misses that were judged, those that nothing unanswered could have explained. Known after `violations`.
+    [[nodiscard]] std::size_t misses_without_excuse() const { return misses_without_excuse_; }
+
     [[nodiscard]] std::size_t size() const {
         const std::scoped_lock lock(mutex_);
         return events_.size();
@@ -64,18 +75,19 @@ public:
     }
 
     /// One sentence each; none where all is well.
-    [[nodiscard]] std::vector<std::string> violations() const {
+    [[nodiscard]] std::vector<std::string> violations() {
         const std::scoped_lock lock(mutex_);
         std::map<std::string, Key> keys;
         for (const HistoryEvent& event : events_) {
-            if (event.kind != Kind::wipe) { keys[event.key].add(event); }
+            if (event.kind != Kind::wipe) { keys[event.key].add(event, last_effect_of(event)); }
         }
         for (const HistoryEvent& event : events_) {
             if (event.kind != Kind::wipe) { continue; }
             for (auto& [name, key] : keys) {
-                key.add(event);
+                key.add(event, event.end);
             }
         }
+        misses_without_excuse_ = 0;
         std::vector<std::string> found;
         for (auto& [name, key] : keys) {
             key.sort();
@@ -83,11 +95,26 @@ public:
                 const std::string problem = key.problem_of(read);
                 if (!problem.empty()) { found.push_back(name + ": " + problem); }
             }
+            misses_without_excuse_ += key.misses_without_excuse;
         }
         return found;
     }
 
 private:
+    /// The end of the time in which an event may take effect.
+    [[nodiscard]] TimePoint last_effect_of(const HistoryEvent& event) const {
+        if (event.outcome == luzia::Outcome::done) { return event.end; }
+        for (const Barrier& barrier : barriers_) { // in the order of time
+            if (barrier.cut >= event.end) { return barrier.settled; }
+        }
+        return TimePoint::max();
+    }
+
+    struct Barrier {
+        TimePoint cut;
+        TimePoint settled;
+    };
+
     /// An effect that took place in this span of time.
     struct Span {
         TimePoint begin;
@@ -136,10 +163,12 @@ private:
         std::map<std::string, HistoryEvent> writes;
         std::vector<HistoryEvent> reads;
         Spans replaced;                 ///< for certain
-        Spans removed;                  ///< perhaps: what was never acknowledged has no end
+        Spans removed;                  ///< perhaps: what was never acknowledged may have no end
         std::vector<Span> acknowledged; ///< writes
 
-        void add(const HistoryEvent& event) {
+        mutable std::size_t misses_without_excuse = 0;
+
+        void add(const HistoryEvent& event, TimePoint last_effect) {
             using luzia::Outcome;
             if (event.kind == Kind::get) {
                 if (event.outcome == Outcome::hit || event.outcome == Outcome::miss) { reads.push_back(event); }
@@ -152,7 +181,7 @@ private:
             if (event.kind == Kind::set) {
                 if (is_done) { acknowledged.push_back({event.begin, event.end}); }
             } else if (!is_void) {
-                removed.add({event.begin, is_done ? event.end : TimePoint::max()});
+                removed.add({event.begin, last_effect});
             }
         }
 
@@ -173,6 +202,7 @@ private:
                                                     [](TimePoint moment, const Span& span) { return moment < span.end; });
                 if (later == acknowledged.begin()) { return ""; }
                 const TimePoint written = std::prev(later)->begin;
+                misses_without_excuse += removed.latest_end_of_begun_before(read.end) != TimePoint::max() ? 1U : 0U;
                 return removed.latest_end_of_begun_before(read.end) > written ? "" : "a miss, and nothing can have removed the key";
             }
             const auto write = writes.find(read.value);
@@ -193,6 +223,8 @@ private:
 
     mutable std::mutex mutex_;
     std::vector<HistoryEvent> events_;
+    std::vector<Barrier> barriers_;
+    std::size_t misses_without_excuse_ = 0;
 };
 
 } // namespace luzia_test

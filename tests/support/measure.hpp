@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdio>
 #include <fstream>
 #include <string>
 
@@ -37,10 +38,17 @@ inline constexpr std::size_t mebibyte = std::size_t{1024} * 1024;
     return 0;
 }
 
-/// Resident memory, and the most there has been since `begin_peak`. Under a sanitizer it is the sanitizer's: told, and not judged.
+/// Resident memory, and the most there has been since `begin_peak`. Under a sanitizer it is the sanitizer's: told, and not judged. Where the
+/// system does not let a process forget its peak, it is not judged either, and says so.
 [[nodiscard]] inline std::size_t resident_bytes() { return status_bytes("VmRSS"); }
 [[nodiscard]] inline std::size_t peak_bytes() { return status_bytes("VmHWM"); }
-inline void begin_peak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+[[nodiscard]] inline bool begin_peak() {
+    std::ofstream file("/proc/self/clear_refs");
+    file << "5" << std::flush;
+    const bool is_known = file.good() && peak_bytes() != 0;
+    if (!is_known) { std::printf("[ memory   ] the most that was used can't be known here: not judged\n"); }
+    return is_known;
+}
 
 [[nodiscard]] inline std::size_t open_descriptors() {
     std::size_t count = 0;

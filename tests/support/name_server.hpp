@@ -48,6 +48,16 @@ public:
         const std::scoped_lock lock(mutex_);
         names_.erase(name);
     }
+    /// Each question about it is answered so much later.
+    void be_slow_about(const std::string& name, std::chrono::milliseconds delay) {
+        const std::scoped_lock lock(mutex_);
+        delays_[name] = delay;
+    }
+    /// How many questions there have been about it: two, IPv4 and IPv6, for each look-up.
+    [[nodiscard]] int questions(const std::string& name) {
+        const std::scoped_lock lock(mutex_);
+        return questions_[name];
+    }
     /// Questions about it are not answered at all, or again.
     void be_silent_about(const std::string& name, bool is_silent = true) {
         const std::scoped_lock lock(mutex_);
@@ -56,20 +66,33 @@ public:
 
 private:
     void serve() {
+        struct Later {
+            std::chrono::steady_clock::time_point due;
+            std::string reply;
+            sockaddr_in to;
+        };
+        std::vector<Later> later;
         while (!is_over_) {
+            const auto now = std::chrono::steady_clock::now();
+            std::erase_if(later, [&](const Later& one) {
+                if (one.due > now) { return false; }
+                ::sendto(socket_, one.reply.data(), one.reply.size(), 0, reinterpret_cast<const sockaddr*>(&one.to), sizeof one.to);
+                return true;
+            });
             pollfd entry{socket_, POLLIN, 0};
-            if (::poll(&entry, 1, 20) != 1) { continue; }
+            if (::poll(&entry, 1, later.empty() ? 20 : 1) != 1) { continue; }
             unsigned char question[512];
             sockaddr_in from{};
             socklen_t size = sizeof from;
             const auto length = ::recvfrom(socket_, question, sizeof question, 0, reinterpret_cast<sockaddr*>(&from), &size);
             if (length < 17) { continue; }
-            const std::string reply = answer(std::string(reinterpret_cast<char*>(question), static_cast<std::size_t>(length)));
-            if (!reply.empty()) { ::sendto(socket_, reply.data(), reply.size(), 0, reinterpret_cast<sockaddr*>(&from), size); }
+            std::chrono::milliseconds delay{0};
+            std::string reply = answer(std::string(reinterpret_cast<char*>(question), static_cast<std::size_t>(length)), delay);
+            if (!reply.empty()) { later.push_back({std::chrono::steady_clock::now() + delay, std::move(reply), from}); }
         }
     }
 
-    [[nodiscard]] std::string answer(const std::string& question) {
+    [[nodiscard]] std::string answer(const std::string& question, std::chrono::milliseconds& delay) {
         std::string name;
         std::size_t at = 12;
         while (at < question.size() && question[at] != 0) {
@@ -80,6 +103,8 @@ private:
         if (at + 5 > question.size()) { return ""; }
         const bool is_ipv4 = question.substr(at + 1, 2) == std::string("\0\1", 2);
         const std::scoped_lock lock(mutex_);
+        ++questions_[name];
+        delay = delays_[name];
         if (silent_[name]) { return ""; }
         const auto found = names_.find(name);
         const std::vector<std::string> none;
@@ -101,6 +126,8 @@ private:
     std::mutex mutex_;
     std::map<std::string, std::vector<std::string>> names_;
     std::map<std::string, bool> silent_;
+    std::map<std::string, std::chrono::milliseconds> delays_;
+    std::map<std::string, int> questions_;
     std::atomic<bool> is_over_{false};
     std::thread thread_;
 };

@@ -191,7 +191,8 @@ TEST(Reader, ReadsTheKindsOfResp3WhereHiredisDoes) {
         expect_replies("%1\r\n+k\r\n:1\r\n", {"array[status(k);integer(1);]"});
         expect_replies("~2\r\n:1\r\n:2\r\n", {"array[integer(1);integer(2);]"});
     } else {
-        for (const char* const bytes : {"_\r\n", "#t\r\n", ",1.25\r\n", "(12\r\n", "=7\r\ntxt:abc\r\n", "%1\r\n+k\r\n:1\r\n", "~1\r\n:1\r\n", ">1\r\n:1\r\n"}) {
+        for (const char* const bytes :
+             {"_\r\n", "#t\r\n", ",1.25\r\n", "(12\r\n", "=7\r\ntxt:abc\r\n", "%1\r\n+k\r\n:1\r\n", "~1\r\n:1\r\n", ">1\r\n:1\r\n"}) {
             expect_error(bytes, Error::protocol);
         }
     }

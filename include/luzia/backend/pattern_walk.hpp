@@ -41,6 +41,7 @@ public:
 
     /// The answer is given now, with what has been counted so far. An UNLINK that is on its way ends by itself.
     void cancel() {
+        const auto self = shared_from_this(); // the answer lets the operation go, which has held it
         note(Error::cancelled);
         answer();
         connection_->cancel(scan_.ticket);

@@ -41,8 +41,9 @@ namespace codec {
 
 } // namespace codec
 
-/// Strict JSON, as UTF-8, nested 512 deep at most: copying what was parsed takes the stack as deep. A string that is not UTF-8 can't be encoded. NaN and infinity are written as `null`; the bare `NaN` that Python
-/// writes is no JSON and can't be decoded. Integers beyond 64 bits become doubles.
+/// Strict JSON, as UTF-8, nested 512 deep at most: copying what was parsed takes the stack as deep. A string that is not UTF-8 can't be
+/// encoded. NaN and infinity are written as `null`; the bare `NaN` that Python writes is no JSON and can't be decoded. Integers beyond 64
+/// bits become doubles.
 struct JsonCodec {
     static constexpr std::size_t deepest = 512;
 

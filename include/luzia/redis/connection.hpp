@@ -25,8 +25,8 @@ namespace luzia::redis {
 
 /// One pipelined connection to one server.
 ///
-/// Commands are encoded into one buffer under a short lock, by whatever thread brings them; one task on the connection's strand writes
-/// all that has gathered. Replies match commands in the order of the wire. How the link comes to be is the `Dialer`'s business.
+/// Commands are encoded into batches under a short lock, by whatever thread brings them; one task on the connection's strand writes
+/// them, a batch at a time. Replies match commands in the order of the wire. How the link comes to be is the `Dialer`'s business.
 ///
 /// Each command taken gets exactly one call of its `ReplyHandler`. None is ever sent twice: when the link breaks, what was pending fails,
 /// written or not. The first attempt to connect is waited for; once it has failed, or a command's time has run out over it, commands are
@@ -53,20 +53,19 @@ public:
     /// called. Any thread.
     [[nodiscard]] error_code submit(std::span<const std::string_view> arguments, ReplyHandler* handler, Ticket* ticket = nullptr) {
         const TimePoint deadline = Clock::now() + options_.command_timeout;
-        bool is_sleeping = false;
-        Ticket given = 0;
-        {
-            const std::scoped_lock lock(mutex_);
-            if (admission_ == Admission::closed) { return Error::closed; }
-            if (admission_ == Admission::refuse) { return refusal_; }
-            if (pending_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
-            const PendingCommand& command = outbox_.append(arguments, handler, deadline);
-            if (ticket != nullptr) { *ticket = command.ticket; }
-            pending_bytes_.fetch_add(command.cost, std::memory_order_relaxed);
-            given = command.ticket;
-            is_sleeping = !std::exchange(is_awake_, true);
+        const std::scoped_lock lock(mutex_);
+        if (admission_ == Admission::closed) { return Error::closed; }
+        if (admission_ == Admission::refuse) { return refusal_; }
+        if (pending_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
+        // Before anything is taken: where there is no memory for it, nothing has happened. The strand waits for the lock.
+        if (!is_awake_) {
+            asio::post(strand(), [self = self_pointer()] { self->wake(); });
         }
-        return !is_sleeping || post_wake(given) ? error_code() : make_error_code(boost::system::errc::not_enough_memory);
+        const PendingCommand& command = outbox_.append(arguments, handler, deadline);
+        is_awake_ = true;
+        if (ticket != nullptr) { *ticket = command.ticket; }
+        pending_bytes_.fetch_add(command.cost, std::memory_order_relaxed);
+        return {};
     }
 
     /// Ends a command with `Error::cancelled`: not yet written, it never will be; written, its reply is swallowed. Does nothing where the
@@ -103,18 +102,6 @@ private:
 
     [[nodiscard]] std::shared_ptr<Connection> self_pointer() { return std::static_pointer_cast<Connection>(shared_from_this()); }
 
-    /// False where there is no memory for the post: then the command is given back, unless it has ended meanwhile.
-    [[nodiscard]] bool post_wake(Ticket begun) noexcept {
-        try {
-            asio::post(strand(), [self = self_pointer()] { self->wake(); });
-            return true;
-        } catch (...) {
-            const std::scoped_lock lock(mutex_);
-            is_awake_ = false;
-            return outbox_.take(begun) == nullptr;
-        }
-    }
-
     void wake() {
         dial();
         if (phase() == Phase::ready) { flush(); }
@@ -137,7 +124,7 @@ private:
             is_awake_ = false; // the next command has to wake the strand
             return false;
         }
-        if (in_flight_.empty()) { quiet_since_ = Clock::now(); }
+        if (in_flight_.empty()) { note_life(); }
         first_of_batch_ = outbox_.first_ticket();
         pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
         return true;
@@ -145,7 +132,7 @@ private:
 
     void on_progress(bool is_all) override {
         // While the command whose reply is next may not be written yet, writing is a sign of life; after that only reading is.
-        if (!in_flight_.empty() && in_flight_.front().ticket >= first_of_batch_) { quiet_since_ = Clock::now(); }
+        if (!in_flight_.empty() && in_flight_.front().ticket >= first_of_batch_) { note_life(); }
         if (is_all) {
             flush();
             arm_deadlines();
@@ -157,7 +144,7 @@ private:
             const std::scoped_lock lock(mutex_);
             if (admission_ != Admission::closed) { admission_ = Admission::send; }
         }
-        quiet_since_ = Clock::now();
+        note_life();
         if (!link().is_writing()) { flush(); }
         arm_deadlines();
     }
@@ -186,10 +173,7 @@ private:
     void on_replies_end(std::size_t bytes, std::size_t replies) override {
         // A peer that lets a byte through now and then is as good as silent.
         gathered_bytes_ += bytes;
-        if (replies > 0 || gathered_bytes_ >= least_progress) {
-            quiet_since_ = Clock::now();
-            gathered_bytes_ = 0;
-        }
+        if (replies > 0 || gathered_bytes_ >= least_progress) { note_life(); }
         pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
     }
 
@@ -228,8 +212,9 @@ private:
 
     [[nodiscard]] std::vector<ReplyHandler*> take_all() {
         std::vector<ReplyHandler*> handlers;
-        in_flight_.take_all(handlers);
         const std::scoped_lock lock(mutex_);
+        handlers.reserve(in_flight_.size() + outbox_.size());
+        in_flight_.take_all(handlers);
         outbox_.take_all(handlers);
         pending_bytes_.store(0, std::memory_order_relaxed);
         settled_bytes_ = 0;
@@ -306,6 +291,11 @@ private:
         if (phase() == Phase::ready) { probe(now); }
         log_->flush();
         arm_deadlines();
+    }
+
+    void note_life() {
+        quiet_since_ = Clock::now();
+        gathered_bytes_ = 0;
     }
 
     [[nodiscard]] bool is_overdue(TimePoint now) {

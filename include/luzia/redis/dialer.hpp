@@ -289,8 +289,13 @@ private:
         const auto link = link_; // a reply may cost us the link
         error_code error = link->reader.feed(link->received(bytes));
         std::size_t replies = 0;
+        const bool is_in_handshake = handshake_.has_value();
         while (Reply* const reply = error ? nullptr : link->reader.next(error)) {
             ++replies;
+            if (is_in_handshake && !handshake_) { // nothing had been asked when this was sent
+                lose_for_protocol(Error::protocol, "a reply that nobody asked for");
+                break;
+            }
             if (!(handshake_ ? on_handshake_reply(*reply) : on_reply(*reply))) { break; }
         }
         if (lifecycle_.phase() == Phase::ready) { on_replies_end(bytes, replies); }

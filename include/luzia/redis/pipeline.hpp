@@ -45,6 +45,7 @@ namespace detail {
 class CommandQueue {
 public:
     [[nodiscard]] bool empty() const noexcept { return commands_.empty(); }
+    [[nodiscard]] std::size_t size() const noexcept { return commands_.size(); }
 
     /// Takes the handler out; null where the command is gone or was taken before.
     [[nodiscard]] ReplyHandler* take(Ticket ticket) noexcept {
@@ -60,7 +61,8 @@ public:
             PendingCommand& command = commands_[ended_];
             if (command.handler == nullptr) { continue; }
             if (command.deadline > now) { return; }
-            expired.push_back(std::exchange(command.handler, nullptr));
+            expired.push_back(command.handler);
+            command.handler = nullptr;
         }
     }
 
@@ -74,7 +76,6 @@ public:
     /// Takes out every handler and forgets the commands; returns what they cost.
     std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
         std::size_t cost = 0;
-        handlers.reserve(handlers.size() + commands_.size());
         for (const PendingCommand& command : commands_) {
             if (command.handler != nullptr) { handlers.push_back(command.handler); }
             cost += command.cost;
