@@ -203,6 +203,7 @@ TEST(Hostile, AServerThatAnswersEarlyAndReadsNoMoreIsDropped) {
         EXPECT_TRUE(is_dropped);
     });
     is_over.set_value();
+    server.finish(); // which still looks at it
     EXPECT_EQ(log.count("silent for 300 ms"), 1U) << log.all();
 }
 

@@ -122,8 +122,8 @@ TEST(Load, MemoryStaysWithinTheLimitWhenTheServerIsSlowerThanItsCallers) {
     LogLines log;
     auto options = options_for(gate.url(), log);
     options.command_timeout = 3s;                                      // next to nothing ends by its time alone
-    options.max_pending_bytes = (is_instrumented ? 4 : 16) * mebibyte; // as much as can be asked for, so slowed down
-    gate.throttle(Way::to_server, 4096, 1ms);
+    options.max_pending_bytes = (is_instrumented ? 1 : 16) * mebibyte; // as much as can be asked for, so slowed down
+    gate.throttle(Way::to_server, is_instrumented ? 256 : 4096, 1ms);
     const std::string long_key(20'000, 'k');
     const std::string value(1000, 'v');
     const std::string large(500'000, 'v');

@@ -352,6 +352,15 @@ TEST(BinaryCodecs, NaNAndInfinityStayWhatTheyAre) {
     both(MessagePackCodec());
 }
 
+TEST(BinaryCodecs, ANegativeNumberBeyond64BitsIsRefused) {
+    EXPECT_EQ(decoded<std::int64_t>(CborCodec(), "\x3b\x7f\xff\xff\xff\xff\xff\xff\xff"s), std::numeric_limits<std::int64_t>::min());
+    for (const std::string& bytes : {"\x3b\x80\0\0\0\0\0\0\0"s, "\x3b\xff\xff\xff\xff\xff\xff\xff\xff"s}) {
+        EXPECT_FALSE(decoded<std::int64_t>(CborCodec(), bytes).has_value());
+        EXPECT_FALSE(decoded<json>(CborCodec(), bytes).has_value());
+        EXPECT_FALSE(decoded<json>(CborCodec(), "\x81"s + bytes).has_value());
+    }
+}
+
 TEST(BinaryCodecs, TagsAreRefused) {
     EXPECT_EQ(decoded<json>(CborCodec(), "\xc1\x01"), std::nullopt);
     EXPECT_EQ(decoded<json>(CborCodec(), "\xd9\xd9\xf7\x01"), std::nullopt);

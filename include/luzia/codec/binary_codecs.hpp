@@ -47,7 +47,7 @@ private:
 
 } // namespace codec
 
-/// Values as CBOR (RFC 8949). Tags are refused; nesting beyond 256 levels can't be decoded.
+/// Values as CBOR (RFC 8949). Tags are refused; nesting beyond 256 levels and negative numbers beyond 64 bits can't be decoded.
 struct CborCodec {
     template <class T>
     [[nodiscard]] std::string encode(const T& value) const {

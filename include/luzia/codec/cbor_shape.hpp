@@ -46,6 +46,8 @@ private:
         const auto head = take_head();
         if (!head) { return false; }
         switch (head->major) {
+        // Down to -2^64 by the RFC: what does not fit 64 bits would be read as another number.
+        case negative_number: return head->argument <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
         case byte_string:
         case text_string: return head->info == unknown_length ? skip_chunks(head->major) : skip(head->argument);
         case array: return open(head->info == unknown_length ? until_break : head->argument);
