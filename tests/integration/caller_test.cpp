@@ -1,13 +1,11 @@
 // What callers do: block the thread, throw, hang up on a signal, run elsewhere, start other programs.
-#include "../support/certificates.hpp"
 #include "../support/client.hpp"
 #include "../support/gate.hpp"
 #include "../support/measure.hpp"
 #include "../support/operations.hpp"
-#include "../support/redis_server.hpp"
+#include "../support/tls_server.hpp"
 
 #include <luzia/luzia.hpp>
-#include <luzia/tls.hpp>
 
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
@@ -30,30 +28,10 @@ namespace {
 using luzia::Outcome;
 using Client = luzia::CacheClient<luzia::DefaultBackend, luzia::RawCodec>;
 
-const Certificates& certificates() {
-    static const Certificates made;
-    return made;
-}
-
-/// A server that speaks TLS as well, and what a client of that needs.
-struct TlsServer {
-    std::uint16_t port = free_port();
-    RedisServer server{{"--tls-port", std::to_string(port), "--tls-cert-file", certificates().certificate("server"), "--tls-key-file",
-                        certificates().key("server"), "--tls-ca-cert-file", certificates().certificate("ca"), "--tls-auth-clients", "no"}};
-
-    [[nodiscard]] luzia::CacheOptions options(std::uint16_t behind, const LogLines& log) const {
-        luzia::TlsOptions tls;
-        tls.ca_file = certificates().certificate("ca");
-        auto options = options_for("rediss://127.0.0.1:" + std::to_string(behind), log);
-        options.transport = luzia::tls_transport(tls);
-        return options;
-    }
-};
-
 TEST(Caller, WhoBlocksTheThreadForTwoSecondsLosesNoReplyThatHasArrived) {
     const TlsServer tls;
     LogLines log;
-    for (const luzia::CacheOptions& options : {options_for(shared_redis().url(), log), tls.options(tls.port, log)}) {
+    for (const luzia::CacheOptions& options : {options_for(shared_redis().url(), log), tls_options_for(tls.tls_port, log)}) {
         run([&]() -> asio::awaitable<void> {
             Client cache{co_await asio::this_coro::executor, options};
             const std::string value(20'000, 'v');
@@ -216,10 +194,10 @@ TEST(Caller, SigpipeIsNeverRaised) {
     const TlsServer tls;
     LogLines log;
     Gate plain_gate(shared_redis().port());
-    Gate tls_gate(tls.port);
+    Gate tls_gate(tls.tls_port);
     for (Gate* const gate : {&plain_gate, &tls_gate}) {
         run([&]() -> asio::awaitable<void> {
-            auto options = gate == &plain_gate ? options_for(gate->url(), log) : tls.options(gate->port(), log);
+            auto options = gate == &plain_gate ? options_for(gate->url(), log) : tls_options_for(gate->port(), log);
             options.backoff = luzia::redis::Backoff(1ms, 5ms);
             Client cache{co_await asio::this_coro::executor, options};
             const std::string value(200'000, 'v');
@@ -260,8 +238,8 @@ TEST(Caller, NoSocketIsLeftToAProgramThatIsStarted) {
     const TlsServer tls;
     LogLines log;
     const int before = inherited_sockets();
-    for (const luzia::CacheOptions& options :
-         {options_for(shared_redis().url(), log), options_for("unix://" + shared_redis().socket(), log), tls.options(tls.port, log)}) {
+    for (const luzia::CacheOptions& options : {options_for(shared_redis().url(), log),
+                                               options_for("unix://" + shared_redis().socket(), log), tls_options_for(tls.tls_port, log)}) {
         run([&]() -> asio::awaitable<void> {
             Client cache{co_await asio::this_coro::executor, options};
             const bool answers = co_await serves_again(cache);

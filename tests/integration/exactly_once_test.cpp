@@ -1,13 +1,12 @@
 // Every operation ends once, whatever is done to the connection, the client or the context, and at whichever step.
-#include "../support/certificates.hpp"
 #include "../support/client.hpp"
 #include "../support/fake_server.hpp"
 #include "../support/gate.hpp"
 #include "../support/operations.hpp"
 #include "../support/redis_server.hpp"
+#include "../support/tls_server.hpp"
 
 #include <luzia/luzia.hpp>
-#include <luzia/tls.hpp>
 
 #include <boost/asio/thread_pool.hpp>
 
@@ -79,16 +78,11 @@ TEST(ExactlyOnce, BrokenAfterEachByteOfTheConversation) {
 }
 
 TEST(ExactlyOnce, BrokenAtEachStepOfTls) {
-    const Certificates certificates;
-    const std::uint16_t tls_port = free_port();
-    RedisServer server({"--tls-port", std::to_string(tls_port), "--tls-cert-file", certificates.certificate("server"), "--tls-key-file",
-                        certificates.key("server"), "--tls-ca-cert-file", certificates.certificate("ca"), "--tls-auth-clients", "no"});
-    Gate gate(tls_port);
+    const TlsServer server;
+    Gate gate(server.tls_port);
     LogLines log;
-    luzia::TlsOptions tls;
-    tls.ca_file = certificates.certificate("ca");
     auto options = patient("rediss://127.0.0.1:" + std::to_string(gate.port()), log);
-    options.transport = luzia::tls_transport(tls);
+    options.transport = luzia::tls_transport(trusting("ca"));
     expect_each_once_broken_anywhere(Way::to_client, options, gate, 61);
     expect_each_once_broken_anywhere(Way::to_server, options, gate, 43);
 }

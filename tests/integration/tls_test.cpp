@@ -1,12 +1,9 @@
 // rediss:// against a real Redis with TLS: the right server is talked to, any other is a miss that says why.
-#include "../support/certificates.hpp"
 #include "../support/fake_server.hpp"
-#include "../support/redis_server.hpp"
-#include "../support/run.hpp"
+#include "../support/tls_server.hpp"
 
 #include <luzia/cache_client.hpp>
 #include <luzia/codec/raw_codec.hpp>
-#include <luzia/tls.hpp>
 
 #include <string>
 
@@ -15,34 +12,6 @@ namespace {
 
 using luzia::Outcome;
 using Client = luzia::CacheClient<luzia::DefaultBackend, luzia::RawCodec>;
-
-const Certificates& certificates() {
-    static const Certificates made;
-    return made;
-}
-
-/// A server with TLS on a port of its own, beside the plain one that the test talks through.
-struct TlsServer {
-    explicit TlsServer(const std::string& name, const std::string& asks_for_client_certificates = "no",
-                       const std::string& protocols = "TLSv1.2 TLSv1.3")
-        : tls_port(free_port()),
-          server({"--tls-port", std::to_string(tls_port), "--tls-cert-file", certificates().certificate(name), "--tls-key-file",
-                  certificates().key(name), "--tls-ca-cert-file", certificates().certificate("ca"), "--tls-auth-clients",
-                  asks_for_client_certificates, "--tls-protocols", protocols}) {}
-
-    [[nodiscard]] std::string url(const std::string& host = "localhost") const {
-        return "rediss://" + host + ":" + std::to_string(tls_port);
-    }
-
-    std::uint16_t tls_port;
-    RedisServer server;
-};
-
-luzia::TlsOptions trusting(const std::string& authority) {
-    luzia::TlsOptions options;
-    options.ca_file = certificates().certificate(authority);
-    return options;
-}
 
 /// What one lookup of a key that the server has comes to.
 luzia::Lookup<std::string> look(const std::string& url, const luzia::TlsOptions& tls, const LogLines& log = LogLines(),
