@@ -4,6 +4,10 @@
 #include "run.hpp"
 
 #include <luzia/cache/options.hpp>
+#include <luzia/core/outcome.hpp>
+
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <chrono>
