@@ -67,7 +67,13 @@ public:
     Operation& operator=(const Operation&) = delete;
 
     /// From any thread, also inside `submit` and `cancel`. Never runs the caller's code: that happens on the caller's executor.
-    virtual void on_answer(Answer&& answer) noexcept = 0;
+    void on_answer(Answer&& answer) noexcept {
+        answer_ = std::move(answer);
+        on_answered();
+    }
+    /// The same in two steps: an answer that is made where it stays, and the word that it is there.
+    [[nodiscard]] Answer& answer() noexcept { return answer_; }
+    virtual void on_answered() noexcept = 0;
     /// The execution context is going away: let go, call nobody.
     virtual void on_abandon() noexcept = 0;
 
@@ -91,6 +97,7 @@ protected:
     ~Operation() = default;
 
 private:
+    Answer answer_;
     static constexpr std::size_t room = 64;
     alignas(std::max_align_t) std::byte room_[room];
 };

@@ -91,6 +91,13 @@ public:
         if (!connections_.empty()) { operation.state<Cancel>()(operation); }
     }
 
+    /// Those who begin many operations in a row may say that they are through: what has gathered is sent at once. It would be anyway.
+    void flush() noexcept {
+        for (const auto& connection : connections_) {
+            connection->flush_gathered();
+        }
+    }
+
     void close() {
         if (is_closed_) { is_closed_->store(true, std::memory_order_relaxed); }
         for (const auto& connection : connections_) {
@@ -106,7 +113,7 @@ public:
             is_one_down = is_one_down || (!connection->is_ready() && !connection->is_unused());
             status.reconnects += connection->reconnects();
         }
-        status.is_ready = status.is_ready && !is_one_down;
+        status.is_ready = status.is_ready && !is_one_down && !is_closed_->load(std::memory_order_relaxed);
         return status;
     }
 

@@ -73,10 +73,10 @@ public:
     void cancel() { connection_->cancel(ticket_); }
 
     [[nodiscard]] Verdict on_reply(Reply& reply) noexcept override {
-        Answer answer;
+        Answer& answer = operation_->answer();
         const bool fits = read_reply(verb_, reply, 1, answer);
         if (!fits) { answer = Answer::failure(Error::protocol); }
-        operation_->on_answer(std::move(answer));
+        operation_->on_answered();
         return fits ? Verdict::fits : Verdict::nonsense;
     }
 

@@ -97,24 +97,30 @@ struct LookupCall {
     template <class State>
     [[nodiscard]] Lookup<T> finish(State& state, Answer&& answer) noexcept {
         Lookup<T> found(std::nullopt, answer.outcome, answer.error);
-        if (answer.outcome == Outcome::hit && state.is_too_large(answer.value)) {
-            state.log_problem("too large", key, "the stored value is larger than max_value_bytes; a miss");
-            found.outcome = Outcome::unavailable;
-            found.error = Error::reply_too_large;
-        } else if (answer.outcome == Outcome::hit) {
-            found.value = decode<T>(state, key, std::move(answer.value));
-            if (found.value) {
-                state.counters.hit();
-                return found;
-            }
-            found.outcome = Outcome::undecodable;
-            found.error = Error::undecodable;
-        }
-        state.counters.missed(found.outcome);
+        take_value(state, answer, found.value);
+        found.outcome = answer.outcome;
+        found.error = answer.error;
         return found;
     }
 
     std::string key;
+
+protected:
+    /// Counts the answer, which becomes a failure where its bytes are no value.
+    template <class State>
+    void take_value(State& state, Answer& answer, std::optional<T>& value) noexcept {
+        if (answer.outcome == Outcome::hit && state.is_too_large(answer.value)) {
+            state.log_problem("too large", key, "the stored value is larger than max_value_bytes; a miss");
+            answer.outcome = Outcome::unavailable;
+            answer.error = Error::reply_too_large;
+        } else if (answer.outcome == Outcome::hit) {
+            value = decode<T>(state, key, std::move(answer.value));
+            if (value) { return state.counters.hit(); }
+            answer.outcome = Outcome::undecodable;
+            answer.error = Error::undecodable;
+        }
+        state.counters.missed(answer.outcome);
+    }
 
 private:
     static constexpr std::size_t longest_kept = 256;
@@ -126,7 +132,9 @@ struct GetCall : LookupCall<T> {
 
     template <class State>
     [[nodiscard]] std::optional<T> finish(State& state, Answer&& answer) noexcept {
-        return LookupCall<T>::finish(state, std::move(answer)).value;
+        std::optional<T> value;
+        this->take_value(state, answer, value);
+        return value;
     }
 };
 

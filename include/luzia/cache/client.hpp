@@ -103,7 +103,7 @@ public:
     /// On a backend of one's own. Of the options, those that are not about a server matter: `default_ttl`, `key_prefix`,
     /// `max_value_bytes`, `logger`.
     explicit CacheClient(Backend backend, Codec codec = Codec(), const CacheOptions& options = CacheOptions())
-        : state_(std::make_shared<State>(std::move(backend), std::move(codec), detail::checked(options))) {}
+        : state_(State::create(std::move(backend), std::move(codec), detail::checked(options))) {}
 
     CacheClient(Backend backend, const CacheOptions& options) : CacheClient(std::move(backend), Codec(), options) {}
 
@@ -269,11 +269,11 @@ private:
     };
 
     CacheClient(Checked, const executor_type& executor, const CacheOptions& options, Codec codec)
-        : state_(std::make_shared<State>(detail::make_with(options, [&](const CacheOptions& usable) { return Backend(executor, usable); }),
-                                         std::move(codec), options)) {}
+        : state_(State::create(detail::make_with(options, [&](const CacheOptions& usable) { return Backend(executor, usable); }),
+                               std::move(codec), options)) {}
 
     template <class Call, class Token>
-    auto start(Call call, Token&& token) {
+    auto start(Call&& call, Token&& token) {
         using Result = typename Call::Result;
         return boost::asio::async_initiate<Token, void(Result)>(cache::Initiation<State, Call>(state_, std::move(call)), token);
     }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <luzia/backend/operation.hpp>
+#include <luzia/cache/completions.hpp>
 
+#include <boost/asio/any_completion_executor.hpp>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
@@ -11,68 +13,123 @@
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/recycling_allocator.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <memory>
-#include <type_traits>
+#include <new>
 #include <utility>
 
 namespace luzia::cache {
 
 namespace asio = boost::asio;
 
+/// The part of an operation that does not depend on its handler's type.
+///
+/// The answer is kept until the handler's turn. On the client's own executor, where most handlers are, operations take turns together; one
+/// whose handler has another executor is posted there, which has work until then.
+class PendingBase : public backend::Operation, public Completion {
+public:
+    void on_answered() noexcept override {
+        if (!elsewhere_) { return completions_->push(*this); }
+        // Taken out, since this may be gone before execute returns. From here on what is posted is the executor's work.
+        const asio::any_completion_executor executor = std::move(elsewhere_);
+        asio::prefer(executor, asio::execution::blocking.never, asio::execution::relationship.fork).execute(Resumption(this));
+    }
+
+    void on_abandon() noexcept override { abandon(); }
+
+protected:
+    PendingBase() = default;
+    ~PendingBase() = default;
+
+    template <class Executor>
+    void complete_on(Completions& completions, const Executor& executor) {
+        completions_ = &completions;
+        if (!is_executor_of(completions, executor)) {
+            elsewhere_ = asio::prefer(asio::any_completion_executor(executor), asio::execution::outstanding_work.tracked);
+        }
+    }
+
+private:
+    /// What is posted to an executor that is not the client's. Destroyed unrun, with its context, it takes the operation along.
+    class Resumption {
+    public:
+        explicit Resumption(PendingBase* pending) noexcept : pending_(pending) {}
+        void operator()() { pending_.release()->complete(); }
+
+    private:
+        struct Abandon {
+            void operator()(PendingBase* pending) const noexcept { pending->abandon(); }
+        };
+        std::unique_ptr<PendingBase, Abandon> pending_;
+    };
+
+    template <class Executor>
+    [[nodiscard]] static bool is_executor_of(const Completions& completions, const Executor& executor) {
+        if constexpr (std::same_as<Executor, asio::any_io_executor>) {
+            return executor == completions.executor();
+        } else {
+            const Executor* const target = completions.executor().template target<Executor>();
+            return target != nullptr && *target == executor;
+        }
+    }
+
+    Completions* completions_ = nullptr; // of the state that the operation keeps alive
+    asio::any_completion_executor elsewhere_;
+};
+
 /// The operation that `Call` describes, with the handler that waits for it.
 ///
 /// `Call` is asked twice: `begin` hands the question to the backend, on the thread that begins it; `finish` makes the result of the answer,
-/// on the handler's executor, so that decoding a large value holds up nobody else. The handler's executor has work while this is pending.
-/// Memory comes from the handler's allocator and is given back before the handler runs.
+/// on the handler's executor, so that decoding a large value holds up nobody else. Memory comes from the handler's allocator and is given
+/// back before the handler runs.
 template <class State, class Call, class Handler>
-class Pending final : public backend::Operation {
-    using Executor = asio::associated_executor_t<Handler, asio::any_io_executor>;
-    using TrackedExecutor = std::decay_t<decltype(asio::prefer(std::declval<Executor>(), asio::execution::outstanding_work.tracked))>;
+class Pending final : public PendingBase {
     using Allocator = typename std::allocator_traits<
         asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::template rebind_alloc<Pending>;
 
 public:
-    static void start(std::shared_ptr<State> state, Call call, Handler handler) {
+    template <class Given>
+    static void start(std::shared_ptr<State> state, Call&& call, Given&& handler) {
         Allocator allocator(asio::get_associated_allocator(handler, asio::recycling_allocator<void>()));
         Pending* const memory = std::allocator_traits<Allocator>::allocate(allocator, 1);
         Pending* pending = nullptr;
         try {
-            pending = ::new (static_cast<void*>(memory)) Pending(std::move(state), std::move(call), std::move(handler));
+            pending = ::new (static_cast<void*>(memory)) Pending(state, std::move(call), std::forward<Given>(handler));
         } catch (...) {
             std::allocator_traits<Allocator>::deallocate(allocator, memory, 1);
             throw;
         }
-        pending->begin();
+        pending->begin(*state); // which may end, on another thread, before it returns
     }
 
-    void on_answer(backend::Answer&& answer) noexcept override {
-        answer_ = std::move(answer);
-        // Taken out, since this may be gone before post returns. From here on what is posted is the executor's work.
-        const TrackedExecutor executor = std::move(work_);
-        Resumption resumption(this);
-        const auto allocator = resumption.get_allocator();
-        // What asio::post does, for executors as well that can't promise never to block, and prefer it only.
-        asio::prefer(executor, asio::execution::blocking.never, asio::execution::relationship.fork, asio::execution::allocator(allocator))
-            .execute(std::move(resumption));
+    void complete() override {
+        auto slot = asio::get_associated_cancellation_slot(handler_);
+        if (slot.is_connected()) { slot.clear(); }
+        auto result = call_.finish(*state_, std::move(answer()));
+        state_->drains.leave(half_);
+        Handler handler = std::move(handler_);
+        release(asio::get_associated_allocator(handler, asio::recycling_allocator<void>()));
+        std::move(handler)(std::move(result)); // which may tell others that they can take everything down
     }
 
-    void on_abandon() noexcept override { static_cast<void>(Released(this)); }
+    void abandon() noexcept override {
+        state_->drains.leave(half_);
+        release(asio::get_associated_allocator(handler_, asio::recycling_allocator<void>()));
+    }
 
 private:
-    Pending(std::shared_ptr<State> state, Call call, Handler handler)
-        : state_(std::move(state)),
-          call_(std::move(call)),
-          handler_(std::move(handler)),
-          work_(asio::prefer(asio::get_associated_executor(handler_, state_->executor()), asio::execution::outstanding_work.tracked)),
-          half_(state_->drains.enter()) {}
-
-    ~Pending() {
-        if (state_) { state_->drains.leave(half_); }
+    template <class Given>
+    Pending(const std::shared_ptr<State>& state, Call&& call, Given&& handler)
+        : state_(state), call_(std::move(call)), handler_(std::forward<Given>(handler)) {
+        complete_on(*state_->completions, asio::get_associated_executor(handler_, state_->executor()));
+        state_->completions->begin();
+        half_ = state_->drains.enter();
     }
 
-    void begin() {
-        const auto state = state_; // the operation may end, on another thread, before begin returns
+    ~Pending() { state_->completions->end(); }
+
+    void begin(State& state) {
         try {
             auto slot = asio::get_associated_cancellation_slot(handler_);
             if (slot.is_connected()) {
@@ -81,62 +138,21 @@ private:
                     state_->backend.cancel(*this);
                 });
             }
-            call_.begin(*state, *this);
+            call_.begin(state, *this);
         } catch (...) { // no memory; nothing was submitted
             on_answer(backend::Answer::failure(make_error_code(boost::system::errc::not_enough_memory)));
         }
     }
 
-    /// Destroys the operation and gives its memory back. Holds the allocator itself: by then the handler may have been moved away.
-    struct Release {
-        explicit Release(const Pending& pending) noexcept
-            : allocator(asio::get_associated_allocator(pending.handler_, asio::recycling_allocator<void>())) {}
-        void operator()(Pending* pending) noexcept {
-            pending->~Pending();
-            std::allocator_traits<Allocator>::deallocate(allocator, pending, 1);
-        }
-        Allocator allocator;
-    };
-    class Released : public std::unique_ptr<Pending, Release> {
-    public:
-        explicit Released(Pending* pending) noexcept : std::unique_ptr<Pending, Release>(pending, Release(*pending)) {}
-    };
-
-    /// What is posted to the handler's executor. Destroyed unrun, with its context, it takes the operation along.
-    class Resumption {
-    public:
-        using allocator_type = asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>;
-
-        explicit Resumption(Pending* pending) noexcept : pending_(pending) {}
-        [[nodiscard]] allocator_type get_allocator() const noexcept {
-            return asio::get_associated_allocator(pending_->handler_, asio::recycling_allocator<void>());
-        }
-        void operator()() { finish(std::move(pending_)); }
-
-    private:
-        Released pending_;
-    };
-
-    static void finish(Released pending) {
-        auto slot = asio::get_associated_cancellation_slot(pending->handler_);
-        if (slot.is_connected()) { slot.clear(); }
-        auto state = std::move(pending->state_);
-        state->drains.leave(pending->half_);
-        Call call = std::move(pending->call_);
-        backend::Answer answer = std::move(pending->answer_);
-        Handler handler = std::move(pending->handler_);
-        pending.reset();
-        auto result = call.finish(*state, std::move(answer));
-        state.reset(); // the handler may tell others that they can take everything down
-        std::move(handler)(std::move(result));
+    void release(Allocator allocator) noexcept {
+        this->~Pending();
+        std::allocator_traits<Allocator>::deallocate(allocator, this, 1);
     }
 
     std::shared_ptr<State> state_;
     Call call_;
     Handler handler_;
-    TrackedExecutor work_;
-    std::size_t half_;
-    backend::Answer answer_;
+    std::size_t half_ = 0;
 };
 
 /// What `async_initiate` is given: begins the operation when the token says so, which for `deferred` is later, or never.
@@ -145,7 +161,7 @@ class Initiation {
 public:
     using executor_type = asio::any_io_executor;
 
-    Initiation(std::shared_ptr<State> state, Call call) : state_(std::move(state)), call_(std::move(call)) {}
+    Initiation(const std::shared_ptr<State>& state, Call&& call) : state_(state), call_(std::move(call)) {}
 
     [[nodiscard]] executor_type get_executor() const noexcept { return state_->executor(); }
 

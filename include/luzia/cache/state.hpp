@@ -2,11 +2,11 @@
 #pragma once
 
 #include <luzia/backend/glob.hpp>
+#include <luzia/cache/completions.hpp>
 #include <luzia/cache/counters.hpp>
 #include <luzia/cache/drain.hpp>
 #include <luzia/cache/options.hpp>
 #include <luzia/core/event_log.hpp>
-#include <luzia/redis/context_service.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -30,6 +30,7 @@ public:
           escaped_prefix_(backend::glob_escaped(options.key_prefix)) {}
 
     [[nodiscard]] std::string full_key(std::string_view key) const {
+        if (prefix_.empty()) { return std::string(key); }
         std::string full;
         full.reserve(prefix_.size() + key.size());
         return full.append(prefix_).append(key);
@@ -63,18 +64,29 @@ private:
 };
 
 template <class Backend, class Codec>
-class State : public StateBase {
+class State final : public StateBase, public Sender {
 public:
-    State(Backend chosen, Codec with, const CacheOptions& options)
-        : StateBase(options), backend(std::move(chosen)), codec(std::move(with)), executor_(backend.get_executor()) {}
+    [[nodiscard]] static std::shared_ptr<State> create(Backend chosen, Codec with, const CacheOptions& options) {
+        const auto state = std::make_shared<State>(std::move(chosen), std::move(with), options);
+        state->completions->send_by(state);
+        return state;
+    }
 
-    [[nodiscard]] const boost::asio::any_io_executor& executor() const noexcept { return executor_.get(); }
+    State(Backend chosen, Codec with, const CacheOptions& options)
+        : StateBase(options),
+          backend(std::move(chosen)),
+          codec(std::move(with)),
+          completions(std::make_shared<Completions>(backend.get_executor())) {}
+
+    [[nodiscard]] const boost::asio::any_io_executor& executor() const noexcept { return completions->executor(); }
+
+    void send_gathered() noexcept override {
+        if constexpr (requires { backend.flush(); }) { backend.flush(); }
+    }
 
     Backend backend;
     Codec codec;
-
-private:
-    redis::ContextExecutor executor_;
+    std::shared_ptr<Completions> completions; ///< turns under way keep it
 };
 
 } // namespace luzia::cache

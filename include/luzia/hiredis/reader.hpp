@@ -5,9 +5,11 @@
 #include <luzia/hiredis/reply.hpp>
 #include <luzia/hiredis/version.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <string>
 #include <string_view>
 
 namespace luzia::hiredis {
@@ -28,7 +30,8 @@ struct ReaderLimits {
 /// hiredis leaves gaps that are closed here. 0.14 scans an unfinished line from its start on each feed (quadratic), so it is asked
 /// only when a line can be complete, and lines have a cap. No version checks the two bytes after a string's payload. Array lengths
 /// are taken on trust: elements are made as they arrive, so that an announced length costs nothing, and counted. Newer versions take any
-/// nesting. After an error the reader is of no further use.
+/// nesting. Its buffer is compacted at each reply, so that it is fed a little at a time; and a long string that is a reply of its own, as
+/// values are, goes around that buffer, where it would be copied twice more. After an error the reader is of no further use.
 class Reader {
 public:
     explicit Reader(ReaderLimits limits = ReaderLimits()) : limits_(limits), reader_(create(*this)) {
@@ -40,35 +43,29 @@ public:
     /// Between two replies.
     void set_limits(const ReaderLimits& limits) noexcept { limits_ = limits; }
 
-    /// Appends what came from the peer. At most 16 KiB at a time: hiredis compacts its buffer at each reply.
+    /// What came from the peer next. Has to stay where it is until `next` returns null.
     [[nodiscard]] error_code feed(std::string_view bytes) {
-        if (error_) { return error_; }
-        if (redisReaderFeed(reader_.get(), bytes.data(), bytes.size()) != REDIS_OK) { return fail(Error::reply_too_large); }
-        if (bytes.find('\n') != std::string_view::npos) { may_complete_line_ = true; }
-        return {};
+        while (!input_.empty() && !error_) { // nobody asked for the replies in between
+            feed_slice();
+        }
+        input_ = bytes;
+        return error_;
     }
 
     /// The next complete reply, valid until the next call; null where more bytes are needed. The error stays once there is one.
     [[nodiscard]] Reply* next(error_code& error) {
-        if (error_ || is_inside_line()) {
-            error = error_;
-            return nullptr;
+        Reply* reply = nullptr;
+        while (!error_) {
+            if (payload_left_ > 0 || begin_payload()) {
+                reply = continue_payload();
+            } else if (unparsed() > 0 && !is_inside_line()) {
+                reply = parse();
+            }
+            if (reply != nullptr || input_.empty()) { break; }
+            if (payload_left_ == 0 && !error_) { feed_slice(); }
         }
-        if (held_bytes_ == 0) { root_ = Reply(); }
-
-        void* parsed = nullptr;
-        const int status = redisReaderGetReply(reader_.get(), &parsed);
-        if (status != REDIS_OK || error_) {
-            error = error_ ? error_ : fail(Error::protocol);
-            return nullptr;
-        }
-        if (parsed == nullptr) {
-            error = check_unfinished();
-            return nullptr;
-        }
-        error = error_code();
-        held_bytes_ = 0;
-        return &root_;
+        error = error_;
+        return error_ ? nullptr : reply;
     }
 
 private:
@@ -79,6 +76,99 @@ private:
     error_code fail(Error error) noexcept {
         error_ = error;
         return error_;
+    }
+
+    /// Hands hiredis a little more.
+    void feed_slice() {
+        const std::string_view slice = input_.substr(0, slice_bytes);
+        input_.remove_prefix(slice.size());
+        if (redisReaderFeed(reader_.get(), slice.data(), slice.size()) != REDIS_OK) { fail(Error::reply_too_large); }
+        if (slice.find('\n') != std::string_view::npos) { may_complete_line_ = true; }
+    }
+
+    /// Asks hiredis; null where it wants more.
+    [[nodiscard]] Reply* parse() {
+        if (held_bytes_ == 0) { root_.reset(); }
+        void* parsed = nullptr;
+        if (redisReaderGetReply(reader_.get(), &parsed) != REDIS_OK || error_) {
+            if (!error_) { fail(Error::protocol); }
+            return nullptr;
+        }
+        if (parsed == nullptr) {
+            check_unfinished();
+            return nullptr;
+        }
+        held_bytes_ = 0;
+        return &root_;
+    }
+
+    /// Between two replies, where the next is a long string: from here on its bytes are taken, not hiredis's business.
+    [[nodiscard]] bool begin_payload() {
+        if (reader_->ridx >= 0) { return false; }
+        const std::string_view ahead = pending();
+        constexpr std::size_t most_digits = 10;
+        if (ahead.size() < 4 || ahead[0] != '$' || ahead[1] < '1' || ahead[1] > '9') { return false; }
+        std::size_t length = 0;
+        std::size_t at = 1;
+        for (; at < ahead.size() && at <= most_digits && ahead[at] >= '0' && ahead[at] <= '9'; ++at) {
+            length = length * 10 + static_cast<std::size_t>(ahead[at] - '0');
+        }
+        if (length < least_payload || ahead.substr(at, 2) != "\r\n") { return false; }
+        if (length > limits_.bulk_bytes || length + sizeof(Reply) > limits_.reply_bytes) {
+            fail(Error::reply_too_large);
+            return false;
+        }
+        root_.reset();
+        payload_size_ = length;
+        payload_left_ = length + 2;
+        consume(at + 2);
+        return true;
+    }
+
+    /// The long string, once it is whole with the line end behind it.
+    [[nodiscard]] Reply* continue_payload() {
+        while (payload_left_ > 0) {
+            const std::string_view some = pending().substr(0, payload_left_);
+            if (some.empty() || !take_payload(some)) { return nullptr; }
+            payload_left_ -= some.size();
+            consume(some.size());
+        }
+        return &root_;
+    }
+
+    [[nodiscard]] bool take_payload(std::string_view some) {
+        const std::size_t of_text = payload_left_ > 2 ? std::min(some.size(), payload_left_ - 2) : 0;
+        for (std::size_t i = of_text; i < some.size(); ++i) {
+            if (some[i] == (payload_left_ - i == 2 ? '\r' : '\n')) { continue; }
+            fail(Error::protocol);
+            return false;
+        }
+        try {
+            std::string& text = root_.begin_text();
+            // An announced length alone costs little.
+            constexpr std::size_t most_at_once = 1024UL * 1024;
+            if (text.size() + of_text > text.capacity()) {
+                text.reserve(std::min(payload_size_, std::max({2 * text.capacity(), text.size() + of_text, most_at_once})));
+            }
+            text.append(some.substr(0, of_text));
+        } catch (...) {
+            fail(Error::reply_too_large);
+            return false;
+        }
+        return true;
+    }
+
+    /// What no reply has been made of: in hiredis's buffer, or else not yet fed.
+    [[nodiscard]] std::string_view pending() const noexcept {
+        return unparsed() > 0 ? std::string_view(reader_->buf + reader_->pos, unparsed()) : input_;
+    }
+
+    void consume(std::size_t bytes) noexcept {
+        if (unparsed() > 0) {
+            reader_->pos += bytes;
+        } else {
+            input_.remove_prefix(bytes);
+        }
     }
 
     [[nodiscard]] std::size_t unparsed() const noexcept { return reader_->len - reader_->pos; }
@@ -229,8 +319,15 @@ private:
         return functions;
     }
 
+    // Hiredis moves what is left of its buffer to the front whenever it has made replies of a KiB.
+    static constexpr std::size_t slice_bytes = 2048;
+    static constexpr std::size_t least_payload = 2 * slice_bytes;
+
     ReaderLimits limits_;
     Reply root_;
+    std::string_view input_; ///< not fed yet
+    std::size_t payload_size_ = 0;
+    std::size_t payload_left_ = 0; ///< of a long string under way, its line end included
     std::size_t held_bytes_ = 0;
     bool inside_line_ = false;
     bool may_complete_line_ = false;

@@ -1,6 +1,7 @@
 // hiredis/reply.hpp: one reply of the server as a C++ value.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -26,10 +27,24 @@ public:
     [[nodiscard]] const std::vector<Reply>& elements() const& noexcept { return elements_; }
     [[nodiscard]] std::vector<Reply>& elements() & noexcept { return elements_; }
 
+    /// As new.
+    void reset() noexcept {
+        kind_ = Kind::nil;
+        integer_ = 0;
+        constexpr std::size_t kept = 4096;
+        text_.clear();
+        if (text_.capacity() > kept) { text_ = std::string(); }
+        if (!elements_.empty()) { elements_ = {}; }
+    }
     void set_kind(Kind kind) noexcept { kind_ = kind; }
     void set_text(Kind kind, std::string_view text) {
         kind_ = kind;
         text_.assign(text);
+    }
+    /// A string that is still to be filled in.
+    std::string& begin_text() noexcept {
+        kind_ = Kind::string;
+        return text_;
     }
     void set_integer(Kind kind, std::int64_t integer) noexcept {
         kind_ = kind;

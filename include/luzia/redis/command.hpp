@@ -1,6 +1,7 @@
 // redis/command.hpp: commands as bytes. Appended straight to the output buffer, where hiredis's formatter would allocate one for each.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -12,24 +13,64 @@ namespace luzia::redis {
 
 namespace detail {
 
-inline void append_header(std::string& out, char type, std::size_t number) {
-    char text[24];
-    text[0] = type;
-    char* end = std::to_chars(text + 1, text + sizeof text - 2, number).ptr;
-    *end++ = '\r';
-    *end++ = '\n';
-    out.append(text, static_cast<std::size_t>(end - text));
-}
+/// Gathers what is short, so that a command of short arguments is appended as one.
+class CommandWriter {
+public:
+    explicit CommandWriter(std::string& out) noexcept : out_(&out) {}
+
+    void header(char type, std::size_t number) {
+        make_room(longest_header);
+        *end_++ = type;
+        end_ = std::to_chars(end_, end_ + longest_header, number).ptr;
+        line_end();
+    }
+
+    void text(std::string_view bytes) {
+        if (bytes.size() > longest_gathered) {
+            flush();
+            out_->append(bytes);
+            make_room(longest_header);
+        } else {
+            make_room(bytes.size() + longest_header);
+            end_ = std::copy(bytes.begin(), bytes.end(), end_);
+        }
+        line_end();
+    }
+
+    void flush() {
+        out_->append(gathered_, static_cast<std::size_t>(end_ - gathered_));
+        end_ = gathered_;
+    }
+
+private:
+    static constexpr std::size_t longest_header = 24;
+    static constexpr std::size_t longest_gathered = 128;
+
+    void make_room(std::size_t size) {
+        if (static_cast<std::size_t>(gathered_ + sizeof gathered_ - end_) < size) { flush(); }
+    }
+
+    void line_end() noexcept {
+        *end_++ = '\r';
+        *end_++ = '\n';
+    }
+
+    std::string* out_;
+    char gathered_[2 * longest_gathered];
+    char* end_ = gathered_;
+};
 
 } // namespace detail
 
 /// Appends one command in the form that every Redis reads: an array of bulk strings. Arguments are bytes; anything may be in them.
 inline void append_command(std::string& out, std::span<const std::string_view> arguments) {
-    detail::append_header(out, '*', arguments.size());
+    detail::CommandWriter writer(out);
+    writer.header('*', arguments.size());
     for (const std::string_view argument : arguments) {
-        detail::append_header(out, '$', argument.size());
-        out.append(argument).append("\r\n", 2);
+        writer.header('$', argument.size());
+        writer.text(argument);
     }
+    writer.flush();
 }
 
 /// What `append_command` appends at most.

@@ -1,9 +1,12 @@
 // redis/connection.hpp: the async hiredis adapter: commands from any thread over one pipelined connection, each answered once, in time.
 #pragma once
 
+#include <luzia/core/clock.hpp>
 #include <luzia/redis/dialer.hpp>
 #include <luzia/redis/pipeline.hpp>
 
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/system/errc.hpp>
 
 #include <algorithm>
@@ -52,14 +55,15 @@ public:
     /// Takes one command; `handler` may be null where only the effect is wanted. On an error nothing was taken, and nothing will be
     /// called. Any thread.
     [[nodiscard]] error_code submit(std::span<const std::string_view> arguments, ReplyHandler* handler, Ticket* ticket = nullptr) {
-        const TimePoint deadline = Clock::now() + options_.command_timeout;
+        const TimePoint deadline = next_deadline();
         const std::scoped_lock lock(mutex_);
         if (admission_ == Admission::closed) { return Error::closed; }
         if (admission_ == Admission::refuse) { return refusal_; }
         if (pending_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
         // Before anything is taken: where there is no memory for it, nothing has happened. The strand waits for the lock.
         if (!is_awake_) {
-            asio::post(strand(), [self = self_pointer()] { self->wake(); });
+            asio::post(strand(), [self = self_pointer()] { self->on_wake(); });
+            is_wake_due_ = true;
         }
         const PendingCommand& command = outbox_.append(arguments, handler, deadline);
         is_awake_ = true;
@@ -86,6 +90,17 @@ public:
         if (handler != nullptr) { handler->on_failure(Error::cancelled); }
     }
 
+    /// Sends what has gathered now, where the strand is free, and not when its turn comes. On a thread that runs the context.
+    void flush_gathered() noexcept {
+        {
+            const std::scoped_lock lock(mutex_);
+            if (outbox_.empty() || admission_ != Admission::send) { return; }
+        }
+        try {
+            asio::dispatch(strand(), [self = self_pointer()] { self->wake(); });
+        } catch (...) {} // no memory: its turn comes all the same
+    }
+
     /// Fails what is pending, and whatever comes later, with `Error::closed`. Any thread.
     void close() {
         const std::scoped_lock lock(mutex_);
@@ -101,6 +116,26 @@ private:
     using Dialer::Dialer;
 
     [[nodiscard]] std::shared_ptr<Connection> self_pointer() { return std::static_pointer_cast<Connection>(shared_from_this()); }
+
+    /// How much later than asked a deadline may be: one tick of the cheaper clock, where that is no matter. None is earlier.
+    [[nodiscard]] Clock::duration slack() const noexcept {
+        const Clock::duration tick = CoarseClock::tick();
+        constexpr int small = 50;
+        return options_.command_timeout < small * tick ? Clock::duration::zero() : tick;
+    }
+
+    /// Of a command begun now.
+    [[nodiscard]] TimePoint next_deadline() const noexcept {
+        return (slack_ == Clock::duration::zero() ? Clock::now() : CoarseClock::now() + slack_) + options_.command_timeout;
+    }
+
+    void on_wake() {
+        {
+            const std::scoped_lock lock(mutex_);
+            is_wake_due_ = false;
+        }
+        wake();
+    }
 
     void wake() {
         dial();
@@ -121,7 +156,7 @@ private:
     [[nodiscard]] bool take_batch() {
         const std::scoped_lock lock(mutex_);
         if (outbox_.empty()) {
-            is_awake_ = false; // the next command has to wake the strand
+            is_awake_ = is_wake_due_; // the next command has to wake the strand
             return false;
         }
         if (in_flight_.empty()) { note_life(); }
@@ -218,7 +253,7 @@ private:
         outbox_.take_all(handlers);
         pending_bytes_.store(0, std::memory_order_relaxed);
         settled_bytes_ = 0;
-        is_awake_ = false;
+        is_awake_ = is_wake_due_;
         return handlers;
     }
 
@@ -245,9 +280,9 @@ private:
             const std::scoped_lock lock(mutex_);
             const auto waiting = outbox_.next_deadline();
             also(waiting);
-            if (!waiting) { is_awake_ = false; } // the next command has a deadline that is not known yet
+            if (!waiting) { is_awake_ = is_wake_due_; } // the next command has a deadline that is not known yet
         }
-        if (phase() == Phase::ready) { also(quiet_since_ + (is_due() ? options_.command_timeout : options_.health_check_interval)); }
+        if (phase() == Phase::ready) { also(quiet_since_ + (is_due() ? longest_silence() : options_.health_check_interval)); }
         also(log_->next_flush());
         if (due) { arm(*due); }
     }
@@ -303,12 +338,13 @@ private:
         return (deadline && *deadline <= now) || is_silent(now);
     }
 
+    /// No shorter than a command's time, or the first of them would not end for its own reason.
+    [[nodiscard]] Clock::duration longest_silence() const noexcept { return options_.command_timeout + slack_; }
+
     /// The server owes us a sign of life: a reply, or room for what is being written. One that answered early may owe the latter alone.
     [[nodiscard]] bool is_due() { return !in_flight_.empty() || link().is_writing(); }
 
-    [[nodiscard]] bool is_silent(TimePoint now) {
-        return phase() == Phase::ready && is_due() && now - quiet_since_ >= options_.command_timeout;
-    }
+    [[nodiscard]] bool is_silent(TimePoint now) { return phase() == Phase::ready && is_due() && now - quiet_since_ >= longest_silence(); }
 
     void probe(TimePoint now) {
         if (is_silent(now)) {
@@ -321,12 +357,15 @@ private:
         }
     }
 
+    const Clock::duration slack_ = slack();
+
     // Guarded by mutex_.
     std::mutex mutex_;
     Admission admission_ = Admission::wait;
     error_code refusal_ = Error::not_connected;
     Outbox outbox_;
-    bool is_awake_ = false; ///< the strand will look at the outbox without being told
+    bool is_awake_ = false;    ///< the strand will look at the outbox without being told again
+    bool is_wake_due_ = false; ///< it has been told, and has not looked yet
 
     std::atomic<std::size_t> pending_bytes_{0};
 

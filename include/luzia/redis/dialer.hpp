@@ -301,7 +301,11 @@ private:
         if (lifecycle_.phase() == Phase::ready) { on_replies_end(bytes, replies); }
         if (link != link_) { return; }
         if (error) { return lose_for_protocol(error, error.message()); }
-        link->read();
+        if (replies == 0) { return link->read(); }
+        // Those who have their replies now go first: what they send is under way while the socket is found empty.
+        asio::post(io_->strand, [self = shared_from_this(), link] {
+            if (link == self->link_) { link->read(); }
+        });
     }
 
     [[nodiscard]] bool on_handshake_reply(const Reply& reply) {

@@ -4,12 +4,12 @@
 #include <luzia/hiredis/reader.hpp>
 #include <luzia/redis/transport.hpp>
 
-#include <array>
 #include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace luzia::redis {
 
@@ -31,14 +31,22 @@ public:
 
     void connect(const Endpoint& endpoint) { transport_->connect(endpoint, callback(Event::connected)); }
     void secure() { transport_->secure(callback(Event::secured)); }
-    void read() { transport_->read_some(asio::buffer(read_buffer_), callback(Event::read)); }
-    [[nodiscard]] std::string_view received(std::size_t bytes) const noexcept { return {read_buffer_.data(), bytes}; }
+    void read() {
+        if (is_read_full_ && read_buffer_.size() < largest_read) { read_buffer_ = std::vector<char>(largest_read); }
+        transport_->read_some(asio::buffer(read_buffer_), callback(Event::read));
+    }
+    /// What the last read brought, until the next.
+    [[nodiscard]] std::string_view received(std::size_t bytes) noexcept {
+        is_read_full_ = bytes == read_buffer_.size();
+        return {read_buffer_.data(), bytes};
+    }
     [[nodiscard]] bool has_unread() { return transport_->has_unread(); }
     [[nodiscard]] std::string describe(const error_code& error) { return transport_->describe(error); }
 
-    /// Writes what stands in `outgoing`, or the rest of it.
+    /// Writes what stands in `outgoing`, or the rest of it. Where all of it could be written at once nothing is reported.
     void write() {
         is_writing_ = true;
+        if (wrote(transport_->try_write(asio::buffer(outgoing.data() + written_, outgoing.size() - written_)))) { return; }
         transport_->write_some(asio::buffer(outgoing.data() + written_, outgoing.size() - written_), callback(Event::written));
     }
 
@@ -78,7 +86,10 @@ private:
     std::shared_ptr<Owner> owner_;
     std::size_t written_ = 0;
     bool is_writing_ = false;
-    std::array<char, 16UL * 1024> read_buffer_; // hiredis is fed no more than this at a time: see Reader::feed
+    // Large only where that much comes at once: most connections are idle most of the time.
+    static constexpr std::size_t largest_read = 64UL * 1024;
+    std::vector<char> read_buffer_ = std::vector<char>(largest_read / 4);
+    bool is_read_full_ = false;
 };
 
 } // namespace luzia::redis

@@ -5,10 +5,10 @@
 #include <luzia/redis/reply_handler.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <deque>
-#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -39,65 +39,141 @@ struct PendingCommand {
     return command + (arguments > included ? (arguments - included) * argument : 0);
 }
 
+/// Commands that are written as one.
+struct Batch {
+    std::string bytes;
+    std::vector<PendingCommand> commands;
+};
+
 namespace detail {
+
+/// Room that batches which are gone have left for those to come.
+class SpareRoom {
+public:
+    void put(std::vector<PendingCommand> room) noexcept {
+        if (count_ == rooms_.size() || room.capacity() == 0 || room.capacity() > largest_kept) { return; }
+        room.clear();
+        rooms_[count_++] = std::move(room);
+    }
+    [[nodiscard]] std::vector<PendingCommand> take() noexcept {
+        return count_ == 0 ? std::vector<PendingCommand>() : std::exchange(rooms_[--count_], {});
+    }
+    void take_from(SpareRoom& other) noexcept {
+        while (count_ < rooms_.size() && other.count_ > 0) {
+            put(other.take());
+        }
+    }
+
+private:
+    static constexpr std::size_t largest_kept = 4096;
+    std::array<std::vector<PendingCommand>, 4> rooms_;
+    std::size_t count_ = 0;
+};
 
 /// In the order of tickets, which is that of deadlines as well: every command of a connection has the same time.
 class CommandQueue {
 public:
-    [[nodiscard]] bool empty() const noexcept { return commands_.empty(); }
-    [[nodiscard]] std::size_t size() const noexcept { return commands_.size(); }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
     /// Takes the handler out; null where the command is gone or was taken before.
     [[nodiscard]] ReplyHandler* take(Ticket ticket) noexcept {
-        const auto found = std::lower_bound(commands_.begin(), commands_.end(), ticket,
+        const auto batch = std::lower_bound(batches_.begin(), batches_.end(), ticket, [](const Batch& earlier, Ticket wanted) {
+            return earlier.commands.empty() || earlier.commands.back().ticket < wanted;
+        });
+        if (batch == batches_.end()) { return nullptr; }
+        const auto first = batch->commands.begin() + (batch == batches_.begin() ? static_cast<std::ptrdiff_t>(popped_) : 0);
+        const auto found = std::lower_bound(first, batch->commands.end(), ticket,
                                             [](const PendingCommand& command, Ticket wanted) { return command.ticket < wanted; });
-        if (found == commands_.end() || found->ticket != ticket) { return nullptr; }
+        if (found == batch->commands.end() || found->ticket != ticket) { return nullptr; }
         return std::exchange(found->handler, nullptr);
     }
 
     /// Takes out the handlers whose deadline has passed.
     void take_expired(TimePoint now, std::vector<ReplyHandler*>& expired) {
-        for (; ended_ < commands_.size(); ++ended_) {
-            PendingCommand& command = commands_[ended_];
-            if (command.handler == nullptr) { continue; }
-            if (command.deadline > now) { return; }
-            expired.push_back(command.handler);
-            command.handler = nullptr;
+        for (PendingCommand* next = next_attended(); next != nullptr && next->deadline <= now; next = next_attended()) {
+            expired.push_back(next->handler);
+            next->handler = nullptr;
         }
     }
 
     [[nodiscard]] std::optional<TimePoint> next_deadline() noexcept {
-        while (ended_ < commands_.size() && commands_[ended_].handler == nullptr) {
-            ++ended_;
-        }
-        return ended_ < commands_.size() ? std::optional(commands_[ended_].deadline) : std::nullopt;
+        const PendingCommand* const next = next_attended();
+        return next != nullptr ? std::optional(next->deadline) : std::nullopt;
     }
 
     /// Takes out every handler and forgets the commands; returns what they cost.
     std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
         std::size_t cost = 0;
-        for (const PendingCommand& command : commands_) {
-            if (command.handler != nullptr) { handlers.push_back(command.handler); }
-            cost += command.cost;
+        for (const Batch& batch : batches_) {
+            for (std::size_t i = &batch == &batches_.front() ? popped_ : 0; i < batch.commands.size(); ++i) {
+                const PendingCommand& command = batch.commands[i];
+                if (command.handler != nullptr) { handlers.push_back(command.handler); }
+                cost += command.cost;
+            }
         }
-        commands_.clear();
-        ended_ = 0;
+        batches_.clear();
+        popped_ = 0;
+        size_ = 0;
+        ended_ = Place();
         return cost;
     }
 
 protected:
+    void push(const PendingCommand& command) {
+        batches_.back().commands.push_back(command);
+        ++size_;
+    }
+
     PendingCommand pop_front() noexcept {
-        const PendingCommand command = commands_.front();
-        commands_.pop_front();
-        if (ended_ > 0) { --ended_; }
+        const PendingCommand command = batches_.front().commands[popped_];
+        ++popped_;
+        --size_;
+        if (popped_ == batches_.front().commands.size()) { spare_room_.put(pop_batch().commands); }
         return command;
     }
 
-    std::deque<PendingCommand> commands_;
+    /// The oldest batch, of which nothing was popped, or everything.
+    Batch pop_batch() noexcept {
+        Batch batch = std::move(batches_.front());
+        batches_.pop_front();
+        size_ -= batch.commands.size() - popped_;
+        popped_ = 0;
+        ended_ = ended_.batch > 0 ? Place{ended_.batch - 1, ended_.command} : Place();
+        return batch;
+    }
+
+    // None is empty but the newest.
+    std::deque<Batch> batches_;
+    std::size_t popped_ = 0; ///< of the oldest batch
+    std::size_t size_ = 0;
+    SpareRoom spare_room_;
 
 private:
-    // So many at the front have no handler any more: a server that is slow may owe many replies that nobody waits for.
-    std::size_t ended_ = 0;
+    struct Place {
+        std::size_t batch = 0;
+        std::size_t command = 0;
+    };
+
+    /// The first with a handler.
+    [[nodiscard]] PendingCommand* next_attended() noexcept {
+        if (ended_.batch == 0) { ended_.command = std::max(ended_.command, popped_); }
+        while (ended_.batch < batches_.size()) {
+            std::vector<PendingCommand>& commands = batches_[ended_.batch].commands;
+            if (ended_.command < commands.size()) {
+                if (commands[ended_.command].handler != nullptr) { return &commands[ended_.command]; }
+                ++ended_.command;
+            } else if (ended_.batch + 1 < batches_.size()) {
+                ended_ = {ended_.batch + 1, 0};
+            } else {
+                break; // the newest may grow
+            }
+        }
+        return nullptr;
+    }
+
+    // Those before have no handler any more: a server that is slow may owe many replies that nobody waits for.
+    Place ended_;
 };
 
 } // namespace detail
@@ -105,21 +181,19 @@ private:
 /// Written, and not answered yet.
 class InFlight : public detail::CommandQueue {
 public:
-    void push(const PendingCommand& command) { commands_.push_back(command); }
-
-    /// All those of a range that are wanted, or none where memory runs out.
-    template <class Iterator, class Wanted>
-    void push_wanted(Iterator first, Iterator last, Wanted is_wanted) {
-        const std::size_t before = commands_.size();
-        try {
-            std::copy_if(first, last, std::back_inserter(commands_), is_wanted);
-        } catch (...) {
-            commands_.resize(before);
-            throw;
-        }
+    void push(const PendingCommand& command) {
+        batches_.emplace_back();
+        fill({command});
     }
-    [[nodiscard]] const PendingCommand& front() const noexcept { return commands_.front(); }
+    /// A place for commands that `fill` brings, where there is memory for it.
+    void reserve_batch() { batches_.emplace_back(); }
+    void fill(std::vector<PendingCommand> commands) noexcept {
+        size_ += commands.size();
+        batches_.back().commands = std::move(commands);
+    }
+    [[nodiscard]] const PendingCommand& front() const noexcept { return batches_.front().commands[popped_]; }
     PendingCommand pop() noexcept { return pop_front(); }
+    [[nodiscard]] detail::SpareRoom& spare_room() noexcept { return spare_room_; }
 };
 
 /// Encoded, and not written yet: batches that grow from any thread under the caller's lock, each written as one.
@@ -133,7 +207,7 @@ public:
 
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
     /// Of the command that will be written first. Only where there is one.
-    [[nodiscard]] Ticket first_ticket() const noexcept { return commands_.front().ticket; }
+    [[nodiscard]] Ticket first_ticket() const noexcept { return batches_.front().commands.front().ticket; }
 
     /// The new command, until the next call.
     const PendingCommand& append(std::span<const std::string_view> arguments, ReplyHandler* handler, TimePoint deadline) {
@@ -142,11 +216,10 @@ public:
         std::string& out = room_for(longest).bytes;
         const std::size_t before = out.size();
         if (before + longest > out.capacity()) { out.reserve(std::max(before + longest, std::min(2 * out.capacity(), batch_bytes))); }
-        commands_.push_back({handler, next_ticket_, deadline, 0, 0, handler == nullptr});
+        push({handler, next_ticket_, deadline, 0, 0, handler == nullptr});
         append_command(out, arguments);
-        ++batches_.back().commands;
         ++next_ticket_;
-        PendingCommand& command = commands_.back();
+        PendingCommand& command = batches_.back().commands.back();
         command.bytes = out.size() - before;
         command.cost = command.bytes + overhead_of(arguments.size());
         bytes_ += command.bytes;
@@ -157,51 +230,53 @@ public:
     /// never sent.
     std::size_t move_batch(std::string& buffer, InFlight& in_flight) {
         if (batches_.empty()) { return 0; }
-        Batch& batch = batches_.front();
-        const auto end = commands_.begin() + static_cast<std::ptrdiff_t>(batch.commands);
-        const bool is_all_wanted = std::all_of(commands_.begin(), end, is_wanted);
-        // Whatever runs out of memory does so before anything is changed.
-        if (!is_all_wanted) { buffer.reserve(batch.bytes.size()); }
-        in_flight.push_wanted(commands_.begin(), end, is_wanted);
-
-        bytes_ -= batch.bytes.size();
         std::size_t dropped = 0;
-        std::size_t offset = 0;
-        for (std::size_t i = 0; i < batch.commands; ++i) {
-            const PendingCommand command = pop_front();
-            if (!is_wanted(command)) {
-                dropped += command.cost;
-            } else if (!is_all_wanted) {
-                buffer.append(batch.bytes, offset, command.bytes);
-            }
-            offset += command.bytes;
-        }
-        if (is_all_wanted) { buffer.swap(batch.bytes); }
-        recycle(std::move(batch.bytes));
-        batches_.pop_front();
+        if (!std::all_of(batches_.front().commands.begin(), batches_.front().commands.end(), is_wanted)) { dropped = drop_unwanted(); }
+        spare_room_.take_from(in_flight.spare_room());
+        // Whatever runs out of memory does so before anything is moved.
+        if (!batches_.front().commands.empty()) { in_flight.reserve_batch(); }
+        Batch oldest = pop_batch();
+        bytes_ -= oldest.bytes.size();
+        buffer.swap(oldest.bytes);
+        recycle(std::move(oldest.bytes));
+        if (!oldest.commands.empty()) { in_flight.fill(std::move(oldest.commands)); }
         return dropped;
     }
 
     std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
-        const std::size_t cost = CommandQueue::take_all(handlers);
-        batches_.clear();
         bytes_ = 0;
-        return cost;
+        return CommandQueue::take_all(handlers);
     }
 
 private:
-    struct Batch {
-        std::string bytes;
-        std::size_t commands = 0;
-    };
-
     [[nodiscard]] static bool is_wanted(const PendingCommand& command) noexcept {
         return command.handler != nullptr || command.is_unattended;
     }
 
+    /// Cuts out of the oldest batch what nobody waits for any more; returns what it cost.
+    std::size_t drop_unwanted() {
+        Batch& oldest = batches_.front();
+        Batch wanted;
+        std::size_t dropped = 0;
+        std::size_t offset = 0;
+        for (const PendingCommand& command : oldest.commands) {
+            if (is_wanted(command)) {
+                wanted.bytes.append(oldest.bytes, offset, command.bytes);
+                wanted.commands.push_back(command);
+            } else {
+                dropped += command.cost;
+            }
+            offset += command.bytes;
+        }
+        bytes_ -= oldest.bytes.size() - wanted.bytes.size();
+        size_ -= oldest.commands.size() - wanted.commands.size();
+        oldest = std::move(wanted);
+        return dropped;
+    }
+
     [[nodiscard]] Batch& room_for(std::size_t size) {
-        if (batches_.empty() || (batches_.back().commands != 0 && batches_.back().bytes.size() + size > batch_bytes)) {
-            batches_.push_back({std::exchange(spare_, std::string()), 0});
+        if (batches_.empty() || (!batches_.back().commands.empty() && batches_.back().bytes.size() + size > batch_bytes)) {
+            batches_.push_back({std::exchange(spare_bytes_, {}), spare_room_.take()});
         }
         return batches_.back();
     }
@@ -209,11 +284,10 @@ private:
     /// The next batch grows into the memory of one that is gone.
     void recycle(std::string bytes) noexcept {
         bytes.clear();
-        if (bytes.capacity() <= 2 * batch_bytes) { spare_ = std::move(bytes); }
+        if (bytes.capacity() <= 2 * batch_bytes) { spare_bytes_ = std::move(bytes); }
     }
 
-    std::deque<Batch> batches_;
-    std::string spare_;
+    std::string spare_bytes_;
     std::size_t bytes_ = 0;
     Ticket next_ticket_ = 1;
 };

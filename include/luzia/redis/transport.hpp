@@ -64,6 +64,8 @@ public:
     virtual void secure(TransportCallback callback) = 0;
     virtual void read_some(asio::mutable_buffer buffer, TransportCallback callback) = 0;
     virtual void write_some(asio::const_buffer buffer, TransportCallback callback) = 0;
+    /// Writes what can be written at once, and returns how much that was. What is wrong, if anything, the next `write_some` tells.
+    [[nodiscard]] virtual std::size_t try_write(asio::const_buffer) noexcept { return 0; }
     /// True where bytes wait in the socket that no read has taken yet.
     [[nodiscard]] virtual bool has_unread() = 0;
     /// An error of its own operations, for the log.
@@ -82,6 +84,7 @@ void prepare(Socket& socket) {
     error_code ignored;
     socket.set_option(asio::ip::tcp::no_delay(true), ignored);
     socket.set_option(asio::socket_base::keep_alive(true), ignored);
+    socket.non_blocking(true, ignored);
     ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC); // a program that a fork becomes has no use for a login of ours
 }
 
@@ -108,6 +111,11 @@ public:
 
     void write_some(asio::const_buffer buffer, TransportCallback callback) override {
         socket_.async_write_some(buffer, std::move(callback));
+    }
+
+    [[nodiscard]] std::size_t try_write(asio::const_buffer buffer) noexcept override {
+        error_code ignored;
+        return socket_.write_some(buffer, ignored);
     }
 
     [[nodiscard]] bool has_unread() override {
