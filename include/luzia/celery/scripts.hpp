@@ -30,6 +30,8 @@ for i = 4, #KEYS do
     local good = #raw <= largest
     if good then
       local ok, value = pcall(cjson.decode, raw)
+      -- Python writes halves of surrogate pairs, which this parser does not take.
+      if not ok then ok, value = pcall(cjson.decode, (raw:gsub('\\\\', ''):gsub('\\u[dD][89a-fA-F]%x%x', '?'))) end
       good = ok and type(value) == 'table' and type(value.headers) == 'table' and type(value.properties) == 'table'
     end
     if good then
