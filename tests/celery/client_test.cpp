@@ -540,7 +540,7 @@ TEST(CeleryClient, AResultIsFoundThoughTheConnectionsAreLostWhileItComes) {
 }
 
 TEST(CeleryClient, TenThousandTasksRunInPythonAndNothingIsLeft) {
-    constexpr int count = 10000;
+    constexpr int count = many_tasks;
     RedisServer& server = python().server;
     with_client([&](celery::Client& client) -> asio::awaitable<void> {
         const auto begin = Clock::now();

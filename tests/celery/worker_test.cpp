@@ -160,15 +160,15 @@ TEST(CeleryWorker, TenThousandTasksFromPythonAreRunAndNothingIsLeft) {
     celery::WorkerOptions options = worker_options(server.url(), log);
     options.concurrency = 16;
     RunningWorker worker(options);
-    EXPECT_EQ(peer(server, {"many", "10000"}), 0);
+    EXPECT_EQ(peer(server, {"many", std::to_string(many_tasks)}), 0);
     EXPECT_TRUE(holds_soon([&] { return leftovers(server, {"cpp"}).empty(); }));
     EXPECT_FALSE(worker.stop());
-    EXPECT_EQ(worker.stats().succeeded, 10000U);
+    EXPECT_EQ(worker.stats().succeeded, static_cast<std::uint64_t>(many_tasks));
     EXPECT_EQ(worker.stats().lost, 0U);
 }
 
 TEST(CeleryWorker, TenThousandTasksFromCppAreRunAndNothingIsLeft) {
-    constexpr int count = 10000;
+    constexpr int count = many_tasks;
     const LogLines log;
     RedisServer server;
     celery::WorkerOptions options = worker_options(server.url(), log);

@@ -17,6 +17,21 @@
 
 namespace luzia_test {
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool is_sanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool is_sanitized = true;
+#else
+inline constexpr bool is_sanitized = false;
+#endif
+#else
+inline constexpr bool is_sanitized = false;
+#endif
+
+/// How many tasks are many: fewer where each costs ten times as much.
+inline constexpr int many_tasks = is_sanitized ? 1000 : 10'000;
+
 /// What Celery's side of a test is told through the environment.
 struct CelerySettings {
     explicit CelerySettings(const RedisServer& server) : broker(server.url() + "/0"), backend(server.url() + "/1") {}

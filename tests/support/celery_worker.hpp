@@ -117,17 +117,26 @@ inline void register_tasks(luzia::celery::Worker& worker, const asio::any_io_exe
         luzia::redis::Words words{"RPUSH", "order", std::move(what)};
         co_await command(std::move(words));
     });
-    worker.task("cpp.hold", [command, until_set](TaskContext& context, std::string key) -> asio::awaitable<bool> {
+    const auto hold = [command, until_set](TaskContext& context, std::string key) -> asio::awaitable<bool> {
         luzia::redis::Words words{"RPUSH", "running", context.id()};
         co_await command(std::move(words));
         co_await until_set(std::move(key));
         co_return context.redelivered();
-    });
-    // Counts its runs, for tests that look for what was lost or done twice.
-    worker.task("cpp.count", [command](TaskContext& context, int) -> asio::awaitable<void> {
-        luzia::redis::Words words{"HINCRBY", "runs", context.id(), "1"};
-        co_await command(std::move(words));
-    });
+    };
+    worker.task("cpp.hold", hold);
+    worker.task("py.hold", hold); // of a queue that workers of both kinds serve
+    // Counts its runs, for tests that look for what was lost or done twice. Where it can't, it is tried again.
+    celery::TaskSettings counting;
+    counting.retry_on_failure = true;
+    counting.max_retries = 100;
+    counting.retry_backoff = counting.longest_retry_backoff = std::chrono::milliseconds(20);
+    worker.task(
+        "cpp.count",
+        [command](TaskContext& context, int) -> asio::awaitable<void> {
+            luzia::redis::Words words{"HINCRBY", "runs", context.id(), "1"};
+            co_await command(std::move(words));
+        },
+        counting);
 }
 
 } // namespace luzia_test

@@ -144,9 +144,11 @@ inline asio::awaitable<void> put_back(CorePtr core, std::uint64_t first, std::ui
     const auto pause = std::min<std::chrono::milliseconds>(core->options.visibility_timeout / 4, std::chrono::seconds(60));
     const std::string seconds =
         std::to_string(std::max<std::int64_t>(1, std::chrono::ceil<std::chrono::seconds>(core->options.visibility_timeout).count()));
+    const std::string lock_time = std::to_string(std::min<std::int64_t>(5000, core->options.visibility_timeout.count()));
     while (!core->is_stopping) {
         const std::string whose = core->composer.next_id();
-        redis::Words lock{"SET", core->key("unacked_mutex"), whose, "PX", "30000", "NX"};
+        // Short: whoever dies with it would keep the others from looking. What is moved is compared first, so that two who look do no harm.
+        redis::Words lock{"SET", core->key("unacked_mutex"), whose, "PX", lock_time, "NX"};
         auto [lock_error, locked] = co_await redis::execute(core->broker, std::move(lock), core->strand(), quietly);
         if (!lock_error && locked.is_status("OK")) {
             for (bool is_more = true; is_more && !core->is_stopping;) {
