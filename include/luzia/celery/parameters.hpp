@@ -98,7 +98,7 @@ public:
         for (auto& [name, value] : kwargs.items()) {
             const auto found = std::find(names_.begin(), names_.end(), name);
             const auto place = static_cast<std::size_t>(found - names_.begin());
-            if (place >= values_.size()) {
+            if (found == names_.end() || place >= values_.size()) {
                 if (rest == nullptr) { throw mismatch(task_, "got an unexpected keyword argument '" + name.substr(0, 64) + "'"); }
                 (*rest)[name] = std::move(value);
             } else if (values_[place]) {
