@@ -137,6 +137,39 @@ TEST(CeleryWorker, RunsTheSameWithBrokerAndResultsOnOneDatabase) {
     EXPECT_FALSE(worker.stop());
 }
 
+TEST(CeleryWorker, KeysMayHaveAPrefix) {
+    const LogLines log;
+    RedisServer server;
+    CelerySettings settings(server);
+    settings.more = {"PREFIX=pre_"};
+    CeleryWorker python(settings);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.key_prefix = "pre_";
+    RunningWorker worker(options);
+    EXPECT_EQ(CeleryPeer(settings, {"prefixed"}).wait(), 0);
+    run([&]() -> asio::awaitable<void> {
+        celery::ClientOptions client_options;
+        client_options.broker_url = options.broker_url;
+        client_options.result_backend = options.result_backend;
+        client_options.key_prefix = "pre_";
+        celery::Client client{co_await asio::this_coro::executor, client_options};
+        celery::AsyncResult task = co_await client.send_task("py.add", celery::args(1, 2));
+        const int sum = co_await task.get<int>(10s);
+        EXPECT_EQ(sum, 3);
+        celery::TaskOptions later;
+        later.countdown = 300ms;
+        celery::AsyncResult unwanted = co_await client.send_task("py.add", celery::args(1), later);
+        co_await unwanted.revoke();
+        const celery::TaskResult revoked = co_await unwanted.wait(10s);
+        EXPECT_EQ(revoked.state, "REVOKED");
+    });
+    EXPECT_FALSE(worker.stop());
+    static_cast<void>(server.command({"SELECT", "0"}));
+    for (const std::string& key : server.plain().list({"KEYS", "*"})) {
+        EXPECT_EQ(key.rfind("pre_", 0), 0U) << key;
+    }
+}
+
 TEST(CeleryWorker, AnswersInspectAndControl) {
     const LogLines log;
     RedisServer server;
@@ -199,6 +232,53 @@ TEST(CeleryWorker, TenThousandTasksFromCppAreRunAndNothingIsLeft) {
                     std::chrono::duration<double>(Clock::now() - begin).count());
     });
     EXPECT_TRUE(holds_soon([&] { return leftovers(server, {"cpp"}).empty(); }));
+}
+
+TEST(CeleryWorker, ManyThreadsMayRunClientAndWorker) {
+    constexpr int count = 2000;
+    const LogLines log;
+    RedisServer server;
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.concurrency = 16;
+    asio::io_context io;
+    celery::Worker worker(io, options);
+    register_tasks(worker, io.get_executor(), options.result_backend);
+    std::future<void> ended = worker.run(asio::use_future);
+    celery::ClientOptions client_options;
+    client_options.broker_url = options.broker_url;
+    client_options.result_backend = options.result_backend;
+    client_options.default_queue = "cpp";
+    celery::Client client(io, client_options);
+    std::atomic<int> done{0};
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) {
+        threads.emplace_back([&] { io.run(); });
+    }
+    for (int thread = 0; thread < 2; ++thread) { // and as many that send
+        threads.emplace_back([&, thread] {
+            for (int i = thread; i < count; i += 2) {
+                client.send_task("cpp.coroutine", celery::args(std::to_string(i)),
+                                 [&, i](error_code error, const celery::AsyncResult& task) {
+                                     wrong += error ? 1 : 0;
+                                     task.get<std::string>(60s, [&, i](std::exception_ptr failure, const std::string& value) {
+                                         wrong += failure || value != std::to_string(i) + "!" ? 1 : 0;
+                                         ++done;
+                                     });
+                                 });
+            }
+        });
+    }
+    EXPECT_TRUE(holds_soon([&] { return done == count; }, 60s));
+    EXPECT_EQ(wrong, 0);
+    worker.stop();
+    ended.get();
+    client.close();
+    io.stop();
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT_EQ(leftovers(server, {"cpp"}), "");
 }
 
 TEST(CeleryWorker, WhatIsNoTaskGoesToTheDeadLettersAndWhatCanBeToldIsTold) {

@@ -7,6 +7,8 @@ from celery.exceptions import Ignore
 
 app = Celery("py", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
 app.conf.broker_transport_options = {"visibility_timeout": int(os.environ.get("VISIBILITY", "3600"))}
+if os.environ.get("PREFIX"):
+    app.conf.broker_transport_options["global_keyprefix"] = os.environ["PREFIX"]
 app.conf.worker_prefetch_multiplier = int(os.environ.get("PREFETCH", "4"))
 app.conf.task_acks_late = bool(os.environ.get("ACKS_LATE"))
 app.conf.broker_connection_retry_on_startup = True

@@ -196,6 +196,12 @@ def control():
     check(app.control.ping(timeout=2) == [{node: {"ok": "pong"}}], "ping of all")
 
 
+def prefixed():
+    check(send("cpp.add", 2, 3).get(timeout=20) == 5, "add behind a prefix")
+    check(chain(cpp("cpp.add", 1, 2), signature("py.add", (10,), app=app)).apply_async().get(timeout=20) == 13, "chain behind a prefix")
+    check({"ok": "pong"} in app.control.inspect(timeout=1).ping().values(), "ping behind a prefix")
+
+
 def many():
     count = int(sys.argv[2])
     begin = time.time()

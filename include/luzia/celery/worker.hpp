@@ -130,7 +130,7 @@ private:
         core->io->keeping.set();
         core->broker->close();
         core->backend->close();
-        done(error_code());
+        done(core->is_closed ? make_error_code(Error::closed) : error_code());
     }
 
     /// Ends what runs, as far as it does in time, and gives back the rest.

@@ -19,12 +19,14 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -184,6 +186,7 @@ public:
 
     /// Everything that is pending fails from here on. Any thread.
     void abandon() {
+        is_closed = true;
         stop();
         if (broker) { broker->close(); }
         if (backend) { backend->close(); }
@@ -221,6 +224,7 @@ public:
 
     // Confined to the strand.
     bool is_started = false;
+    std::atomic<bool> is_closed{false}; ///< destroyed while it ran
     bool is_stopping = false;
     bool is_abandoned = false;
     std::size_t loops = 0; ///< coroutines of the worker itself
