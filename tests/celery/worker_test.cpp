@@ -286,7 +286,9 @@ TEST(CeleryWorker, WhatIsNoTaskGoesToTheDeadLettersAndWhatCanBeToldIsTold) {
     RedisServer server;
     celery::WorkerOptions options = worker_options(server.url(), log);
     options.max_message_bytes = 100'000;
+    options.queues = {"cpp", "no-list"};
     static_cast<void>(server.command({"SELECT", "0"}));
+    static_cast<void>(server.command({"SET", "no-list", "text"}));
     const std::string good = envelope("cpp.add", "good", Json::array({1, 2}));
     const auto changed = [&](const std::function<void(Json&)>& change, const std::string& id = "") {
         Json json = Json::parse(good);

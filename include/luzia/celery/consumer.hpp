@@ -168,8 +168,9 @@ struct Lists {
         co_await redis::execute(core->broker, claim_script, std::move(keys), std::move(arguments), core->strand(), quietly);
     if (error) {
         core->warn("claiming", "messages can't be claimed: " + error.message());
+        // A script that fails half-way, over a list that is none, has taken what it took.
         const bool may_have_happened = error == make_error_code(Error::timed_out) || error == make_error_code(Error::connection_lost) ||
-                                       error == make_error_code(Error::silent);
+                                       error == make_error_code(Error::silent) || error.category() == server_error_category();
         if (may_have_happened) { co_await put_back(core, first, most); }
         co_return std::nullopt;
     }

@@ -24,8 +24,8 @@ local now = clock[1] .. '.' .. string.format('%06d', clock[2])
 local found, dead, tries = {0}, 0, 0
 for i = 4, #KEYS do
   while #found < 1 + 3 * most and tries < 4 * most do
-    local raw = redis.call('RPOP', KEYS[i])
-    if not raw then break end
+    local raw = redis.pcall('RPOP', KEYS[i])
+    if type(raw) ~= 'string' then break end -- nothing there, or no list
     tries = tries + 1
     local good = #raw <= largest
     if good then
