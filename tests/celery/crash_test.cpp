@@ -105,6 +105,23 @@ TEST(CeleryCrash, WhatAWorkerHadClaimedAndWhatItRanIsRunByAnother) {
     next.stop();
 }
 
+TEST(CeleryCrash, LetGoWhenItBeginsATaskIsLostWithItsWorkerAlone) {
+    RedisServer server;
+    Books books(server);
+    books.push("cpp.hold", "runs", Json::array({"go"}));
+    books.push("cpp.hold", "waits", Json::array({"go"}));
+    CppWorker killed(server, 1, "early");
+    ASSERT_TRUE(holds_soon([&] { return books.broker({"HLEN", "unacked"}) == "1" && books.results({"LLEN", "running"}) == "1"; }));
+    killed.kill();
+    books.results({"SET", "go", "1"});
+    CppWorker next(server, 1, "early");
+    EXPECT_TRUE(holds_soon([&] { return books.has_result("waits"); }));
+    EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    EXPECT_FALSE(books.has_result("runs"));
+    EXPECT_EQ(books.results({"LLEN", "running"}), "2");
+    next.stop();
+}
+
 TEST(CeleryCrash, ATaskWhoseResultWasStoredIsNotRunAgain) {
     RedisServer server;
     Gate gate(server.port());

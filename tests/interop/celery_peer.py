@@ -3,8 +3,10 @@
 celery_peer.py MODE [ARGUMENT...]    exits with 0 where everything was as it should be
 """
 import datetime
+import decimal
 import sys
 import time
+import uuid
 
 from celery import chain, chord, group, signature
 from celery.exceptions import (
@@ -58,6 +60,9 @@ def basics():
     check(echoed == [values, {"x": 1, "y": [2]}], f"echo: {echoed!r}")
     strange = send("cpp.echo", float("nan"), float("inf"), -float("inf"), "\ud800x").get(timeout=20)[0]
     check(strange[0] != strange[0] and strange[1] == float("inf") and strange[2] == -float("inf") and strange[3] == "\ufffdx", f"beyond JSON: {strange!r}")
+    moment = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+    typed = send("cpp.echo", moment, uuid.UUID(int=5), decimal.Decimal("1.50")).get(timeout=20)[0]  # newer versions wrap these
+    check(typed in ([f"2026-01-02T00:00:00{zone}", str(uuid.UUID(int=5)), "1.50"] for zone in ("Z", "+00:00")), f"typed values: {typed!r}")
     check(send("cpp.coroutine", "a").get(timeout=20) == "a!", "coroutine")
     check(send("cpp.optional", 1).get(timeout=20) == [1, None], "an argument left out")
     check(send("cpp.keywords", 1, kwargs={"z": 2}).get(timeout=20) == {"z": 2}, "other keywords")

@@ -5,6 +5,7 @@
 #include "redis_server.hpp"
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -37,8 +38,10 @@ struct CelerySettings {
     explicit CelerySettings(const RedisServer& server) : broker(server.url() + "/0"), backend(server.url() + "/1") {}
 
     [[nodiscard]] std::vector<std::string> environment() const {
-        std::vector<std::string> words{"env", "PYTHONPATH=" + std::string(LUZIA_INTEROP_DIRECTORY), "PYTHONDONTWRITEBYTECODE=1",
-                                       "BROKER=" + broker, "BACKEND=" + backend};
+        // Another Celery than the system's, where one is named.
+        const char* const other = std::getenv("LUZIA_CELERY_PATH");
+        const std::string path = std::string(LUZIA_INTEROP_DIRECTORY) + (other != nullptr ? ":" + std::string(other) : "");
+        std::vector<std::string> words{"env", "PYTHONPATH=" + path, "PYTHONDONTWRITEBYTECODE=1", "BROKER=" + broker, "BACKEND=" + backend};
         words.insert(words.end(), more.begin(), more.end());
         return words;
     }
