@@ -60,6 +60,9 @@ WITHOUT_REDIS = (
     read("one order more", "database", 30002, 30001, 137041000, "unavailable"),
 )
 
+# Where it takes more than the one program.
+COMMANDS = {"celery": ["/usr/bin/python3", os.path.join(os.path.dirname(os.path.abspath(__file__)), "celery", "together.py")]}
+
 EXAMPLES = {
     "quickstart": [
         Run(
@@ -111,6 +114,20 @@ EXAMPLES = {
             r"schema 2:   undecodable",
             r"1000 numbers: \d{4} bytes as JSON, [23]\d{3} as CBOR, 2000 as they are",
             r"CBOR, read back the same: yes",
+        )
+    ],
+    "celery": [
+        Run(
+            r"service: Python says that \(2 \+ 3\) \* 10 is 50",
+            r"service: Python raised ZeroDivisionError: division by zero",
+            r"service: below 4 \+ 5 there are 4 primes",
+            r"service: ten sums come to 110",
+            r"service: timed out",
+            r"python:  C\+\+ counts \{'be': 2, 'not': 1, 'or': 1, 'to': 2\}",
+            r"python:  C\+\+ finds 9592 primes",
+            r"python:  C\+\+ raised ValueError: a text without words",
+            r"python:  primes below 100, and 1000: 1025",
+            r"worker:  stopped",
         )
     ],
     "outage": [
@@ -201,7 +218,7 @@ def perform(run, binary):
             stop(server)
         try:
             done = subprocess.run(
-                [binary], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT
+                COMMANDS.get(os.path.basename(binary), []) + [binary], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=LIMIT
             )
             status, out, err, problems = done.returncode, done.stdout, done.stderr, []
             if status != 0:

@@ -2,5 +2,7 @@
 #pragma once
 
 #include <luzia/cache_client.hpp>
+#include <luzia/celery/client.hpp>
+#include <luzia/celery/worker.hpp>
 #include <luzia/codec/binary_codecs.hpp>
 #include <luzia/codec/raw_codec.hpp>

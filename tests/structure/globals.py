@@ -1,6 +1,6 @@
-"""Checks that the library keeps no state of its own between clients: what is writable and static in a program that uses all of it.
+"""Checks that the library keeps no state of its own between clients: what is writable and static in programs that together use all of it.
 
-globals.py NM PROGRAM
+globals.py NM PROGRAM...
 """
 import re
 import subprocess
@@ -10,6 +10,7 @@ import sys
 KNOWN = [
     r"luzia::error_category\(\)::category",
     r"luzia::server_error_category\(\)::category",
+    r"luzia::celery::task_error_category\(\)::category",
     r"luzia::redis::ContextService::id",
     r"luzia::hiredis::Reader::create\(luzia::hiredis::Reader&\)::functions",
 ]
@@ -17,10 +18,10 @@ GUARD = re.compile(r"^guard variable for ")
 
 
 def main():
-    nm, program = sys.argv[1:]
-    symbols = subprocess.run([nm, "--demangle", "--format=sysv", program], check=True, capture_output=True, text=True).stdout
+    nm, *programs = sys.argv[1:]
+    symbols = [subprocess.run([nm, "--demangle", "--format=sysv", program], check=True, capture_output=True, text=True).stdout for program in programs]
     ours, unknown = set(), set()
-    for line in symbols.splitlines():
+    for line in "\n".join(symbols).splitlines():
         fields = [field.strip() for field in line.rsplit("|", 6)]
         # Sections that can be written to; what is constant lies in others.
         if len(fields) != 7 or fields[6] not in (".data", ".bss", ".tdata", ".tbss"):

@@ -1,61 +1,11 @@
-// codec/json_value.hpp: a parsed JSON value as a `T`, with the checks on numbers that nlohmann_json leaves out.
+// codec/json_value.hpp: a parsed JSON value as a `T`, as codecs read it.
 #pragma once
 
-#include <nlohmann/json.hpp>
-
-#include <concepts>
-#include <cstdint>
-#include <limits>
-#include <optional>
-#include <type_traits>
-#include <utility>
+#include <luzia/core/json_value.hpp>
 
 namespace luzia::codec {
 
-/// A number of the kind and in the range of `T`. nlohmann_json alone makes an int of 1.9, of `true` and of 5e9.
-template <class T>
-requires std::is_arithmetic_v<T>
-[[nodiscard]] std::optional<T> number_of(const nlohmann::json& json) {
-    if constexpr (std::same_as<T, bool>) {
-        return json.is_boolean() ? std::optional<T>(json.get<bool>()) : std::nullopt;
-    } else if constexpr (std::is_integral_v<T>) {
-        using Limits = std::numeric_limits<T>;
-        if (json.is_number_unsigned()) {
-            const auto value = json.get<std::uint64_t>();
-            return value <= static_cast<std::uint64_t>(Limits::max()) ? std::optional<T>(static_cast<T>(value)) : std::nullopt;
-        }
-        if (!json.is_number_integer()) { return std::nullopt; }
-        const auto value = json.get<std::int64_t>();
-        // Not unsigned, so negative where it came from a parser; one made by hand may be anything.
-        if (value >= 0) {
-            return static_cast<std::uint64_t>(value) <= static_cast<std::uint64_t>(Limits::max()) ? std::optional<T>(static_cast<T>(value))
-                                                                                                  : std::nullopt;
-        }
-        if constexpr (std::is_unsigned_v<T>) {
-            return std::nullopt;
-        } else {
-            return value >= static_cast<std::int64_t>(Limits::min()) ? std::optional<T>(static_cast<T>(value)) : std::nullopt;
-        }
-    } else {
-        if (!json.is_number()) { return std::nullopt; }
-        const auto value = json.get<long double>();
-        // Infinities and NaN, which binary formats have, pass: they are values of T.
-        const bool is_finite = value - value == 0;
-        if (is_finite && (value > std::numeric_limits<T>::max() || value < std::numeric_limits<T>::lowest())) { return std::nullopt; }
-        return json.get<T>();
-    }
-}
-
-/// Throws what `from_json` throws where the shape is another.
-template <class T>
-[[nodiscard]] std::optional<T> value_of(nlohmann::json&& json) {
-    if constexpr (std::same_as<T, nlohmann::json>) {
-        return std::move(json);
-    } else if constexpr (std::is_arithmetic_v<T>) {
-        return number_of<T>(json);
-    } else {
-        return json.template get<T>();
-    }
-}
+using detail::number_of;
+using detail::value_of;
 
 } // namespace luzia::codec

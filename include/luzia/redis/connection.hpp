@@ -214,6 +214,7 @@ private:
 
     /// Returns the text where a server in this state may be another one the next time its name is resolved.
     [[nodiscard]] std::string log_refusal(const Reply& reply) {
+        if (server_error(reply.text()) == ServerError::noscript) { return {}; } // no refusal: the script is sent whole
         std::string text = printable_server_text(reply.text());
         // Kinds that the peer can't make up.
         const std::string kind = make_error_code(server_error(reply.text())).message();

@@ -1,0 +1,226 @@
+// celery/consumer.hpp: how messages get here: claimed in one step, woken by a peek that changes nothing, held until their time has come.
+#pragma once
+
+#include <luzia/celery/execution.hpp>
+#include <luzia/celery/worker_core.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace luzia::celery::detail {
+
+/// Wakes the consumer: `BLMOVE list list RIGHT RIGHT` returns as soon as the list holds something, and leaves it as it was. Each list has a
+/// connection of its own; lists beyond the first sixteen are looked at every `poll_interval`.
+class Peeks : public std::enable_shared_from_this<Peeks> {
+public:
+    static std::shared_ptr<Peeks> create(const CorePtr& core) {
+        auto peeks = std::make_shared<Peeks>();
+        for (const std::string& queue : core->options.queues) {
+            for (const int step : priority_steps) {
+                if (peeks->all_.size() == most) { return peeks; }
+                peeks->all_.push_back(
+                    {list_of(core->options.key_prefix, queue, step), core->server->connect(core->outer(), core->log, longest), false});
+            }
+        }
+        return peeks;
+    }
+
+    /// Looks at every list that is not being looked at. On the strand.
+    void arm(const CorePtr& core) {
+        for (std::size_t i = 0; i < all_.size(); ++i) {
+            if (!std::exchange(all_[i].is_pending, true)) { look(core, i); }
+        }
+    }
+
+    void close() {
+        for (const Peek& peek : all_) {
+            peek.connection->close();
+        }
+    }
+
+private:
+    struct Peek {
+        std::string list;
+        std::shared_ptr<redis::Connection> connection;
+        bool is_pending;
+    };
+
+    static constexpr std::size_t most = 16;
+    static constexpr std::chrono::seconds longest{5};
+
+    void look(const CorePtr& core, std::size_t i) {
+        redis::Words words{"BLMOVE", all_[i].list, all_[i].list, "RIGHT", "RIGHT", std::to_string(longest.count())};
+        redis::execute(all_[i].connection, std::move(words), core->strand(),
+                       [self = shared_from_this(), core, i](error_code error, const redis::Reply& reply) {
+                           if (core->is_stopping) { return; }
+                           if (!error && reply.is_nil()) { return self->look(core, i); }
+                           self->all_[i].is_pending = false;
+                           if (!error && core->io) { core->io->hungry.set(); } // after an error the next poll arms it again
+                       });
+    }
+
+    std::vector<Peek> all_;
+};
+
+/// Takes a delivery in: to be run now or at its time, or to be ended at once.
+inline void accept(const CorePtr& core, DeliveryPtr delivery) {
+    Reading reading = read_message(delivery->raw);
+    delivery->message = std::move(reading.message);
+    delivery->message.is_redelivered =
+        delivery->message.is_redelivered ||
+        (delivery->message.properties.contains("delivery_info") && delivery->message.properties["delivery_info"].is_object() &&
+         delivery->message.properties["delivery_info"].value("redelivered", Json()) == true);
+    ++core->stats.received;
+    if (reading.fitness != Fitness::good) {
+        // Held while it is dealt with, like one that runs.
+        core->active.emplace(delivery->tag, delivery);
+        asio::co_spawn(
+            core->strand(),
+            [](CorePtr owner, DeliveryPtr unfit, Fitness fitness, std::string problem) -> asio::awaitable<void> {
+                try {
+                    if (fitness == Fitness::failed) {
+                        unfit->message.embed = Json::object();
+                        Settlement tell;
+                        tell.id = unfit->message.id;
+                        tell.is_ack = false;
+                        const TaskFailure failure("DecodeError", "the message can't be read: " + text_for_json(problem),
+                                                  "kombu.exceptions");
+                        tell.meta = encode_result("FAILURE", failure.json(), details_of(unfit->message), now()).value_or("");
+                        co_await settle(owner, unfit, std::move(tell));
+                        ++owner->stats.failed;
+                    }
+                    co_await bury(owner, unfit, std::move(problem));
+                } catch (const std::exception&) {} // no memory: it stays held, and comes back
+                owner->active.erase(unfit->tag);
+                owner->io->hungry.set();
+                if (owner->is_stopping) { owner->io->idle.set(); }
+            }(core, delivery, reading.fitness, std::move(reading.problem)),
+            asio::detached);
+        return;
+    }
+    const std::optional<Time> eta = delivery->message.eta;
+    if (eta && *eta > now()) {
+        const bool is_earliest = core->scheduled.empty() || *eta < core->scheduled.begin()->first;
+        core->scheduled.emplace(*eta, std::move(delivery));
+        if (is_earliest) { core->io->scheduled.set(); }
+        return;
+    }
+    core->ready.push_back(std::move(delivery));
+}
+
+/// Moves what waits for its time on when it has come.
+[[nodiscard]] inline asio::awaitable<void> watch_times(CorePtr core) {
+    while (!core->is_stopping) {
+        auto limit = for_ever;
+        if (!core->scheduled.empty()) {
+            const auto left = core->scheduled.begin()->first - now();
+            // The wall clock may be set: looked at now and then.
+            limit = std::clamp(std::chrono::ceil<std::chrono::milliseconds>(left), std::chrono::milliseconds(0),
+                               std::chrono::milliseconds(60'000));
+        }
+        co_await core->io->scheduled.wait(limit);
+        const Time time = now();
+        while (!core->is_stopping && !core->scheduled.empty() && core->scheduled.begin()->first <= time) {
+            core->ready.push_back(std::move(core->scheduled.begin()->second));
+            core->scheduled.erase(core->scheduled.begin());
+        }
+        dispatch(core);
+    }
+}
+
+/// The lists in Celery's order: priority first, then the queues in turn.
+struct Lists {
+    redis::Words keys;
+    redis::Words names;
+};
+[[nodiscard]] inline Lists lists_in_turn(const WorkerCore& core, std::size_t turn) {
+    Lists lists;
+    for (const int step : priority_steps) {
+        for (std::size_t i = 0; i < core.options.queues.size(); ++i) {
+            const std::string& queue = core.options.queues[(turn + i) % core.options.queues.size()];
+            lists.keys.push_back(list_of(core.options.key_prefix, queue, step));
+            lists.names.push_back(Json(queue).dump());
+        }
+    }
+    return lists;
+}
+
+/// Claims whose answer was lost: what they may have taken is put back.
+[[nodiscard]] inline asio::awaitable<void> put_back(CorePtr core, std::uint64_t first, std::uint64_t count);
+
+/// Takes up to `most` messages. Returns how many came, or nothing where the broker does not answer.
+[[nodiscard]] inline asio::awaitable<std::optional<std::size_t>> claim(CorePtr core, std::size_t most, std::size_t turn) {
+    Lists lists = lists_in_turn(*core, turn);
+    redis::Words keys{core->key("unacked"), core->key("unacked_index"), core->key(core->options.dead_letter_list)};
+    keys.insert(keys.end(), lists.keys.begin(), lists.keys.end());
+    redis::Words arguments{std::to_string(most), std::to_string(core->options.max_message_bytes), core->tag_prefix,
+                           std::to_string(core->next_tag)};
+    arguments.insert(arguments.end(), lists.names.begin(), lists.names.end());
+    const std::uint64_t first = core->next_tag;
+    core->next_tag += most;
+    auto [error, reply] =
+        co_await redis::execute(core->broker, claim_script, std::move(keys), std::move(arguments), core->strand(), quietly);
+    if (error) {
+        core->warn("claiming", "messages can't be claimed: " + error.message());
+        // A script that fails half-way, over a list that is none, has taken what it took.
+        const bool may_have_happened = error == make_error_code(Error::timed_out) || error == make_error_code(Error::connection_lost) ||
+                                       error == make_error_code(Error::silent) || error.category() == server_error_category();
+        if (may_have_happened) { co_await put_back(core, first, most); }
+        co_return std::nullopt;
+    }
+    std::vector<redis::Reply>& found = reply.elements();
+    if (found.empty()) { co_return 0; }
+    if (const std::int64_t dead = found[0].integer(); dead > 0) {
+        core->stats.dead += static_cast<std::uint64_t>(dead);
+        core->warn("dead letter", std::to_string(dead) + " messages that are no JSON objects, or too large, went to " +
+                                      printable(core->options.dead_letter_list));
+    }
+    std::size_t taken = 0;
+    for (std::size_t i = 1; i + 2 < found.size(); i += 3, ++taken) {
+        auto delivery = std::make_shared<Delivery>();
+        delivery->tag = std::move(found[i]).text();
+        delivery->queue = Json::parse(found[i + 1].text(), nullptr, false).get<std::string>();
+        delivery->raw = std::move(found[i + 2]).text();
+        accept(core, std::move(delivery));
+    }
+    dispatch(core);
+    co_return taken + static_cast<std::size_t>(found[0].integer());
+}
+
+/// The main loop: claims while there is room, and waits to be woken.
+[[nodiscard]] inline asio::awaitable<void> consume(CorePtr core) {
+    const auto peeks = Peeks::create(core);
+    std::size_t turn = 0;
+    asio::steady_timer timer(core->strand());
+    while (!core->is_stopping) {
+        const std::size_t load = core->load();
+        const std::size_t room =
+            core->options.prefetch > load && core->scheduled.size() < core->options.max_scheduled ? core->options.prefetch - load : 0;
+        // A few at a time: each claim is a step of the server's.
+        const bool is_worth_it = room > 0 && (core->ready.empty() || room >= core->options.prefetch / 4);
+        if (!is_worth_it) {
+            co_await core->io->hungry.wait(for_ever);
+            continue;
+        }
+        const std::size_t most = std::min<std::size_t>(room, 64);
+        const std::optional<std::size_t> taken = co_await claim(core, most, turn++);
+        if (taken && *taken > 0) { continue; }
+        if (core->is_stopping) { break; }
+        if (!taken) {
+            timer.expires_after(std::min(core->options.poll_interval, std::chrono::milliseconds(200)));
+            co_await timer.async_wait(quietly);
+            continue;
+        }
+        peeks->arm(core);
+        co_await core->io->hungry.wait(core->options.poll_interval);
+    }
+    peeks->close();
+}
+
+} // namespace luzia::celery::detail

@@ -1,0 +1,242 @@
+// celery/execution.hpp: one delivery from the moment its turn has come to its end: checks, the handler, its limits, its outcome.
+#pragma once
+
+#include <luzia/celery/settlement.hpp>
+#include <luzia/celery/worker_core.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+
+namespace luzia::celery::detail {
+
+/// The pause before try number `retries` + 1: doubled each time, up to the longest.
+[[nodiscard]] inline std::chrono::milliseconds retry_pause(const TaskSettings& settings, int retries) {
+    std::chrono::milliseconds pause = settings.retry_backoff;
+    for (int i = 0; i < retries && pause < settings.longest_retry_backoff; ++i) {
+        pause *= 2;
+    }
+    return std::clamp(pause, std::chrono::milliseconds(0), std::max(std::chrono::milliseconds(0), settings.longest_retry_backoff));
+}
+
+/// What a message asks for goes before what the task and the worker have set.
+[[nodiscard]] inline std::optional<std::chrono::milliseconds> limit_of(std::optional<double> asked,
+                                                                       std::optional<std::chrono::milliseconds> of_task,
+                                                                       std::optional<std::chrono::milliseconds> of_worker) {
+    if (asked && *asked > 0) { return std::chrono::milliseconds(static_cast<std::int64_t>(*asked * 1000)); }
+    return of_task ? of_task : of_worker;
+}
+
+/// STARTED, or a state of the task's own: told without waiting, in the order of the connection.
+inline void announce(const CorePtr& core, const Message& message, const std::string& state, const Json& value) {
+    Settlement store;
+    store.id = message.id;
+    store.meta = encode_result(state, value, details_of(message), now()).value_or("");
+    store.is_ack = false;
+    if (store.meta.empty()) { return; }
+    redis::detail::Execution::start(core->backend, settle_words(*core, "", store, false), &settle_script,
+                                    redis::Completion<error_code, redis::Reply>([](error_code, redis::Reply) {}, core->strand()));
+}
+
+/// Runs the handler until it has ended, or its hard limit is up, or it is given up. None: there was no end.
+[[nodiscard]] inline asio::awaitable<std::optional<HandlerEnd>> run_handler(CorePtr core, DeliveryPtr delivery, const Registered& task,
+                                                                            std::optional<std::chrono::milliseconds> hard,
+                                                                            std::optional<std::chrono::milliseconds> soft) {
+    using Clock = std::chrono::steady_clock;
+    const auto run = std::make_shared<Run>(core->strand());
+    std::optional<std::chrono::system_clock::time_point> deadline;
+    if (hard) { deadline = std::chrono::system_clock::now() + *hard; }
+    auto told = [weak = std::weak_ptr<WorkerCore>(core), message = delivery->message](const std::string& state, const Json& meta) {
+        if (const auto alive = weak.lock()) { announce(alive, message, state, meta); }
+    };
+    run->context = std::make_shared<TaskContext>(delivery->message, delivery->queue, deadline, std::move(told));
+    delivery->run = run;
+    const asio::any_io_executor where = task.settings->executor          ? *task.settings->executor
+                                        : core->options.handler_executor ? *core->options.handler_executor
+                                                                         : core->outer();
+    asio::co_spawn(asio::make_strand(where), task.call(run->context),
+                   asio::bind_cancellation_slot(run->signal.slot(),
+                                                asio::bind_executor(core->strand(), [run](std::exception_ptr problem, HandlerEnd end) {
+                                                    if (problem) {
+                                                        end.failure = TaskFailure("Exception", "the handler was ended", "builtins");
+                                                    }
+                                                    run->end = std::move(end);
+                                                    run->event.cancel();
+                                                })));
+    const auto begun = Clock::now();
+    bool is_soft_over = false;
+    while (!run->end && !run->is_terminated && !run->is_abandoned) {
+        auto until = begun + for_ever;
+        if (hard) { until = std::min(until, begun + *hard); }
+        if (soft && !is_soft_over) { until = std::min(until, begun + *soft); }
+        run->event.expires_at(until);
+        co_await run->event.async_wait(quietly);
+        const auto passed = Clock::now() - begun;
+        if (run->end) { break; }
+        if (hard && passed >= *hard) {
+            run->context->request_stop();
+            run->signal.emit(asio::cancellation_type::terminal);
+            HandlerEnd end;
+            end.failure = TaskFailure("TimeLimitExceeded", Json::array({seconds_of(*hard)}), "celery.exceptions", "");
+            co_return end;
+        }
+        if (soft && !is_soft_over && passed >= *soft) {
+            is_soft_over = true;
+            run->context->request_stop();
+            run->signal.emit(asio::cancellation_type::terminal);
+        }
+    }
+    if (!run->end) {
+        run->context->request_stop();
+        run->signal.emit(asio::cancellation_type::terminal);
+        co_return std::nullopt;
+    }
+    if (is_soft_over && run->end->failure) {
+        run->end->failure =
+            TaskFailure("SoftTimeLimitExceeded", Json::array({seconds_of(*soft)}), "celery.exceptions", run->end->failure->traceback());
+        run->end->retry.reset();
+    }
+    co_return std::move(run->end);
+}
+
+[[nodiscard]] inline asio::awaitable<void> end_with_retry(CorePtr core, DeliveryPtr delivery, const TaskSettings& settings,
+                                                          RetryOptions retry, std::optional<TaskFailure> cause) {
+    const Message& message = delivery->message;
+    const int most = retry.max_retries.value_or(settings.max_retries);
+    const std::string reason = retry.reason.empty() ? "another try was asked for" : text_for_json(retry.reason);
+    if (most >= 0 && message.retries >= most) {
+        TaskFailure failure = cause ? *cause
+                              : retry.reason.empty()
+                                  ? TaskFailure("MaxRetriesExceededError", "Can't retry " + message.task + "[" + message.id + "] any more",
+                                                "celery.exceptions")
+                                  : TaskFailure("Exception", reason);
+        co_await end_with_failure(core, delivery, std::move(failure));
+        co_return;
+    }
+    const auto pause = retry.countdown.value_or(retry_pause(settings, message.retries));
+    std::optional<std::string> envelope =
+        retried(delivery->raw, message.retries + 1, now() + std::max(pause, std::chrono::milliseconds(0)), core->composer.next_id());
+    if (!envelope) {
+        TaskFailure failure("EncodeError", "the message can't be written again", "kombu.exceptions");
+        co_await end_with_failure(core, delivery, std::move(failure));
+        co_return;
+    }
+    Settlement end;
+    end.id = message.id;
+    const TaskFailure failure = cause ? *cause : TaskFailure("Retry", reason, "celery.exceptions");
+    if (!message.ignore_result) { end.meta = encode_result("RETRY", failure.json(), details_of(message), now()).value_or(""); }
+    end.follow.push_back({message.id, list_of(core->options.key_prefix, delivery->queue, message.priority), std::move(*envelope)});
+    co_await settle(core, delivery, std::move(end));
+    ++core->stats.retried;
+}
+
+/// Its result was stored, and the message not let go: the run before this one got as far as that.
+[[nodiscard]] inline asio::awaitable<bool> has_succeeded_before(CorePtr core, DeliveryPtr delivery) {
+    if (!delivery->message.is_redelivered || delivery->message.ignore_result) { co_return false; }
+    redis::Words words{"GET", core->result_key_of(delivery->message.id)};
+    auto [error, reply] = co_await redis::execute(core->backend, std::move(words), core->strand(), quietly);
+    if (error || reply.is_nil()) { co_return false; }
+    std::optional<TaskResult> stored = decode_result(reply.text());
+    if (!stored || stored->state != "SUCCESS") { co_return false; }
+    ++core->stats.deduplicated;
+    co_await join_own_chord(core, delivery, "SUCCESS", std::move(stored->value));
+    co_await ack(core, delivery);
+    co_return true;
+}
+
+[[nodiscard]] inline asio::awaitable<void> perform(CorePtr core, DeliveryPtr delivery) {
+    const Message& message = delivery->message;
+    if (core->revoked.count(message.id) != 0) {
+        TaskFailure failure("TaskRevokedError", "revoked", "celery.exceptions");
+        co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
+        co_return;
+    }
+    if (message.expires && *message.expires <= now()) {
+        TaskFailure failure("TaskRevokedError", "expired", "celery.exceptions");
+        co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
+        co_return;
+    }
+    const auto found = core->tasks.find(message.task);
+    if (found == core->tasks.end()) {
+        core->warn("unknown task", "no task is called " + printable(message.task, 200) + " here");
+        TaskFailure failure("NotRegistered", message.task, "celery.exceptions");
+        co_await end_with_failure(core, delivery, std::move(failure));
+        co_return;
+    }
+    if (std::string problem = problem_of_follow_ups(message); !problem.empty()) {
+        TaskFailure failure("NotImplementedError", "what shall follow this task can't be sent: " + problem);
+        co_await end_with_failure(core, delivery, std::move(failure));
+        co_return;
+    }
+    const bool is_done_before = co_await has_succeeded_before(core, delivery);
+    if (is_done_before) { co_return; }
+    const Registered task = found->second;
+    const TaskSettings& settings = *task.settings;
+    if (!settings.ack_late.value_or(core->options.ack_late)) {
+        const bool is_held = co_await ack(core, delivery);
+        if (!is_held) { co_return; } // somebody has it already
+    }
+    if (core->options.track_started) {
+        Json who = Json::object();
+        who["pid"] = ::getpid();
+        who["hostname"] = core->node;
+        announce(core, message, "STARTED", who);
+    }
+    const auto hard = limit_of(message.time_limit, settings.time_limit, core->options.time_limit);
+    const auto soft = limit_of(message.soft_time_limit, settings.soft_time_limit, core->options.soft_time_limit);
+    std::optional<HandlerEnd> end = co_await run_handler(core, delivery, task, hard, soft);
+    ++core->totals[message.task];
+    if (!end) {
+        if (!delivery->run->is_terminated) { co_return; } // given back by who stops the worker
+        TaskFailure failure("TaskRevokedError", "terminated", "celery.exceptions");
+        co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
+    } else if (end->retry) {
+        co_await end_with_retry(core, delivery, settings, std::move(*end->retry), std::nullopt);
+    } else if (end->failure) {
+        const bool is_retry = settings.retry_on_failure && message.retries < settings.max_retries;
+        core->warn("task failed", "task " + printable(message.task, 200) + "[" + message.id + "] " +
+                                      (is_retry ? "failed and is tried again: " : "failed: ") + printable(end->failure->exc_type(), 100));
+        if (is_retry) {
+            co_await end_with_retry(core, delivery, settings, RetryOptions(), std::move(end->failure));
+        } else {
+            co_await end_with_failure(core, delivery, std::move(*end->failure));
+        }
+    } else {
+        co_await end_with_success(core, delivery, std::move(end->value), settings.ignore_result || message.ignore_result);
+    }
+}
+
+inline void dispatch(const CorePtr& core);
+
+[[nodiscard]] inline asio::awaitable<void> perform_and_leave(CorePtr core, DeliveryPtr delivery) {
+    try {
+        co_await perform(core, delivery);
+    } catch (const std::exception& problem) { // no memory: the message stays held, and comes back when nobody renews it
+        core->warn("task lost", std::string("a task can't be run now: ") + printable(problem.what(), 100));
+    }
+    if (delivery->is_lost) { ++core->stats.lost; }
+    core->active.erase(delivery->tag);
+    core->io->hungry.set();
+    if (core->is_stopping) { core->io->idle.set(); }
+    dispatch(core);
+}
+
+/// Begins what may run.
+inline void dispatch(const CorePtr& core) {
+    while (!core->is_stopping && !core->ready.empty() && core->active.size() < core->options.concurrency) {
+        DeliveryPtr delivery = std::move(core->ready.front());
+        core->ready.pop_front();
+        delivery->begun = std::chrono::steady_clock::now();
+        core->active.emplace(delivery->tag, delivery);
+        asio::co_spawn(core->strand(), perform_and_leave(core, std::move(delivery)), asio::detached);
+    }
+}
+
+} // namespace luzia::celery::detail

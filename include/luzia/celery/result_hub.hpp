@@ -1,0 +1,293 @@
+// celery/result_hub.hpp: who waits for which result, and how it gets there: by subscription, with a slow look as a safety net.
+#pragma once
+
+#include <luzia/celery/result.hpp>
+#include <luzia/core/event_log.hpp>
+#include <luzia/redis/completion.hpp>
+#include <luzia/redis/context_service.hpp>
+#include <luzia/redis/execute.hpp>
+#include <luzia/redis/subscriber.hpp>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace luzia::celery {
+
+namespace asio = boost::asio;
+
+/// Waits for results, thousands at a time, on two connections.
+///
+/// The order of events for one id: SUBSCRIBE, its confirmation, GET (the result may have come before), then messages. Each new link of the
+/// subscriber confirms anew and is followed by a GET again, and every two seconds all that is waited for is looked up once more: messages
+/// of Redis are sent once, to who is there. One timer serves all deadlines.
+class ResultHub final : public redis::Subscriber::Listener, public redis::ContextMember, public std::enable_shared_from_this<ResultHub> {
+public:
+    using Done = redis::Completion<error_code, TaskResult>;
+    using Clock = std::chrono::steady_clock;
+
+    ResultHub(const asio::any_io_executor& executor, std::shared_ptr<redis::Connection> connection, std::string prefix)
+        : connection_(std::move(connection)), prefix_(std::move(prefix)) {
+        io_.emplace(executor);
+    }
+
+    ~ResultHub() {
+        io_.reset();
+        if (members_) { members_->remove(this); }
+    }
+
+    /// Once, right after construction.
+    void start(std::shared_ptr<redis::Subscriber> subscriber) {
+        subscriber_ = std::move(subscriber);
+        members_ = asio::use_service<redis::ContextService>(asio::query(io_->executor, asio::execution::context)).members();
+        members_->add(this, std::weak_ptr<ResultHub>(shared_from_this()));
+    }
+
+    /// Completes with the result, or when `timeout` is up. A lost connection is waited for as long.
+    void wait(const std::string& id, std::chrono::milliseconds timeout, Done done) {
+        constexpr std::chrono::milliseconds longest = std::chrono::hours(24 * 365);
+        auto slot = done.slot();
+        std::uint64_t number = 0;
+        {
+            const std::scoped_lock lock(mutex_);
+            number = ++last_number_;
+        }
+        if (slot.is_connected()) {
+            slot.assign([weak = weak_from_this(), number](asio::cancellation_type type) {
+                const auto self = weak.lock();
+                if (self && type != asio::cancellation_type::none) { self->cancel(number); }
+            });
+        }
+        const std::scoped_lock lock(mutex_);
+        if (is_closed_ || !io_) { return done(Error::closed, TaskResult()); }
+        const auto deadline = Clock::now() + std::clamp(timeout, std::chrono::milliseconds(0), longest);
+        auto [entry, is_new] = waited_for_.try_emplace(id);
+        entry->second.push_back(number);
+        deadlines_.emplace(deadline, number);
+        waiters_.emplace(number, Waiter{id, std::move(done), deadline});
+        if (is_new) {
+            subscriber_->subscribe(channel_of(id));
+        } else {
+            fetch(id); // it may have come since the first one asked
+        }
+        arm();
+    }
+
+    /// Ends every wait with `Error::closed`. Any thread.
+    void close() {
+        std::vector<Done> ended;
+        {
+            const std::scoped_lock lock(mutex_);
+            if (std::exchange(is_closed_, true)) { return; }
+            for (auto& [number, waiter] : waiters_) {
+                ended.push_back(std::move(waiter.done));
+            }
+            waiters_.clear();
+            waited_for_.clear();
+            deadlines_.clear();
+            if (io_) { io_->timer.cancel(); }
+        }
+        subscriber_->close();
+        for (Done& done : ended) {
+            done(Error::closed, TaskResult());
+        }
+    }
+
+private:
+    struct Waiter {
+        std::string id;
+        Done done;
+        Clock::time_point deadline;
+    };
+    struct Io {
+        explicit Io(const asio::any_io_executor& outer) : executor(outer), timer(outer) {}
+        asio::any_io_executor executor;
+        asio::steady_timer timer;
+    };
+
+    static constexpr std::chrono::seconds look_interval{2};
+    static constexpr std::size_t ids_of_one_look = 128;
+
+    [[nodiscard]] std::string channel_of(std::string_view id) const { return result_key(prefix_, id); }
+
+    void on_subscribed(const std::string& name) noexcept override {
+        const std::scoped_lock lock(mutex_);
+        if (const std::string id = id_of(name); waited_for_.count(id) != 0) { fetch(id); }
+    }
+
+    void on_message(const std::string& channel, std::string&& payload) noexcept override { take(id_of(channel), payload); }
+
+    [[nodiscard]] std::string id_of(std::string_view channel) const {
+        return std::string(channel.substr(std::min(channel.size(), result_key(prefix_, "").size())));
+    }
+
+    /// Under the lock.
+    void fetch(const std::string& id) {
+        if (!io_) { return; }
+        redis::execute(connection_, {"GET", channel_of(id)}, io_->executor,
+                       [self = shared_from_this(), id](error_code error, redis::Reply reply) {
+                           if (is_final(error)) { return self->finish(id, error, TaskResult()); }
+                           if (error || reply.is_nil()) { return; }
+                           if (!self->take(id, reply.text())) { self->finish(id, Error::undecodable, TaskResult()); }
+                       });
+    }
+
+    /// What another look would not change.
+    [[nodiscard]] static bool is_final(const error_code& error) noexcept {
+        return error == make_error_code(ServerError::wrongtype) || error == make_error_code(ServerError::noperm) ||
+               error == make_error_code(Error::closed);
+    }
+
+    /// False where this is no result at all.
+    bool take(const std::string& id, std::string_view text) {
+        std::optional<TaskResult> result = decode_result(text);
+        if (result && is_ready(result->state)) { finish(id, {}, *result); }
+        return result.has_value();
+    }
+
+    void finish(const std::string& id, error_code error, const TaskResult& result) {
+        std::vector<Done> ended;
+        {
+            const std::scoped_lock lock(mutex_);
+            const auto found = waited_for_.find(id);
+            if (found == waited_for_.end()) { return; }
+            for (const std::uint64_t number : found->second) {
+                const auto waiter = waiters_.find(number);
+                deadlines_.erase({waiter->second.deadline, number});
+                ended.push_back(std::move(waiter->second.done));
+                waiters_.erase(waiter);
+            }
+            waited_for_.erase(found);
+            subscriber_->unsubscribe(channel_of(id));
+        }
+        for (Done& done : ended) {
+            done(error, result);
+        }
+    }
+
+    void cancel(std::uint64_t number) {
+        Done done;
+        {
+            const std::scoped_lock lock(mutex_);
+            done = remove(number);
+        }
+        if (done) { done(Error::cancelled, TaskResult()); }
+    }
+
+    /// Under the lock.
+    [[nodiscard]] Done remove(std::uint64_t number) {
+        const auto waiter = waiters_.find(number);
+        if (waiter == waiters_.end()) { return {}; }
+        Done done = std::move(waiter->second.done);
+        deadlines_.erase({waiter->second.deadline, number});
+        const auto found = waited_for_.find(waiter->second.id);
+        std::erase(found->second, number);
+        if (found->second.empty()) {
+            subscriber_->unsubscribe(channel_of(found->first));
+            waited_for_.erase(found);
+        }
+        waiters_.erase(waiter);
+        return done;
+    }
+
+    /// Under the lock.
+    void arm() {
+        if (!io_ || waiters_.empty()) { return; }
+        const auto now = Clock::now();
+        if (!next_look_ || *next_look_ < now - look_interval) { next_look_ = now + look_interval; }
+        const auto due = std::min(deadlines_.begin()->first, *next_look_);
+        if (armed_ && *armed_ <= due) { return; }
+        armed_ = due;
+        io_->timer.expires_at(due);
+        io_->timer.async_wait([weak = weak_from_this()](error_code error) {
+            const auto self = weak.lock();
+            if (self && !error) { self->on_timer(); }
+        });
+    }
+
+    void on_timer() {
+        std::vector<Done> ended;
+        bool is_connected = false;
+        {
+            const std::scoped_lock lock(mutex_);
+            armed_.reset();
+            const auto now = Clock::now();
+            while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+                ended.push_back(remove(deadlines_.begin()->second));
+            }
+            if (next_look_ && *next_look_ <= now) {
+                next_look_ = now + look_interval;
+                look();
+            }
+            is_connected = connection_->is_ready();
+            arm();
+        }
+        for (Done& done : ended) {
+            done(is_connected ? Error::timed_out : Error::not_connected, TaskResult());
+        }
+    }
+
+    /// Under the lock: asks for all that is waited for.
+    void look() {
+        std::vector<std::string> ids;
+        for (const auto& [id, numbers] : waited_for_) {
+            ids.push_back(id);
+            if (ids.size() == ids_of_one_look) { look_for(std::exchange(ids, {})); }
+        }
+        if (!ids.empty()) { look_for(std::move(ids)); }
+    }
+
+    void look_for(std::vector<std::string> ids) {
+        redis::Words words{"MGET"};
+        for (const std::string& id : ids) {
+            words.push_back(channel_of(id));
+        }
+        redis::execute(connection_, std::move(words), io_->executor,
+                       [self = shared_from_this(), ids = std::move(ids)](error_code error, redis::Reply reply) {
+                           for (std::size_t i = 0; !error && i < ids.size() && i < reply.elements().size(); ++i) {
+                               if (!reply.elements()[i].is_nil()) { self->take(ids[i], reply.elements()[i].text()); }
+                           }
+                       });
+    }
+
+    void on_context_shutdown() noexcept override {
+        std::map<std::uint64_t, Waiter> dropped;
+        const std::scoped_lock lock(mutex_);
+        is_closed_ = true;
+        dropped.swap(waiters_);
+        waited_for_.clear();
+        deadlines_.clear();
+        io_.reset();
+        members_.reset();
+    }
+
+    std::shared_ptr<redis::Connection> connection_;
+    std::shared_ptr<redis::Subscriber> subscriber_;
+    std::string prefix_;
+    std::shared_ptr<redis::ContextMembers> members_;
+
+    std::mutex mutex_; // guards the rest
+    std::optional<Io> io_;
+    std::map<std::uint64_t, Waiter> waiters_;
+    std::unordered_map<std::string, std::vector<std::uint64_t>> waited_for_;
+    std::set<std::pair<Clock::time_point, std::uint64_t>> deadlines_;
+    std::optional<Clock::time_point> armed_;
+    std::optional<Clock::time_point> next_look_;
+    std::uint64_t last_number_ = 0;
+    bool is_closed_ = false;
+};
+
+} // namespace luzia::celery

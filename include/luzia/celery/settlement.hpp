@@ -1,0 +1,259 @@
+// celery/settlement.hpp: how a delivery ends on the servers: result stored, followers sent, message let go; once, or tried until it is.
+#pragma once
+
+#include <luzia/celery/follow_up.hpp>
+#include <luzia/celery/result.hpp>
+#include <luzia/celery/worker_core.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace luzia::celery::detail {
+
+/// What is to be done at the end of a delivery. Empty parts are left out.
+struct Settlement {
+    Settlement() {}
+    std::string id;               ///< of the task whose result is stored
+    std::string meta;             ///< the result
+    std::vector<Outgoing> follow; ///< pushed
+    bool is_ack = true;           ///< the message is let go
+};
+
+/// The words of one call of `settle_script`.
+[[nodiscard]] inline redis::Words settle_words(const WorkerCore& core, const std::string& tag, const Settlement& what, bool must_be_held) {
+    redis::Words arguments{tag, what.is_ack ? "1" : "0", must_be_held ? "1" : "0", what.meta, core.result_seconds()};
+    for (const Outgoing& message : what.follow) {
+        arguments.push_back(message.list);
+        arguments.push_back(message.envelope);
+    }
+    redis::Words keys{core.key("unacked"), core.key("unacked_index"), core.result_key_of(what.id)};
+    return redis::call_of(settle_script, std::move(keys), std::move(arguments));
+}
+
+/// Sends words until a server has taken them: what is stored and let go stays right when it is done again. An error only where the worker
+/// gives up, or the server says that it never will.
+[[nodiscard]] inline asio::awaitable<std::pair<error_code, redis::Reply>>
+insist(CorePtr core, std::shared_ptr<redis::Connection> connection, redis::Words words, const redis::Script& script) {
+    std::chrono::milliseconds pause(50);
+    asio::steady_timer timer(core->strand());
+    while (true) {
+        redis::Words copy = words;
+        auto [error, reply] = co_await asio::async_initiate<decltype(quietly), void(error_code, redis::Reply)>(
+            redis::detail::ExecuteInitiation(connection, std::move(copy), &script, core->strand()), quietly);
+        const bool is_refused = error == make_error_code(ServerError::wrongtype) || error == make_error_code(ServerError::noperm) ||
+                                error == make_error_code(ServerError::other);
+        if (!error || is_refused || core->is_abandoned || error == make_error_code(Error::closed)) {
+            co_return std::pair(error, std::move(reply));
+        }
+        core->warn("settling", "a result can't be stored, and is kept until it can: " + error.message());
+        timer.expires_after(pause);
+        co_await timer.async_wait(quietly);
+        pause = std::min(2 * pause, std::chrono::milliseconds(2000));
+    }
+}
+
+/// Where broker and results are one server, all of it is one step. Else: followers, then the result, then the message is let go, so that a crash
+/// in between repeats something and loses nothing.
+///
+/// Returns false where the delivery was not held any more: somebody took it back, and followers are theirs to send.
+[[nodiscard]] inline asio::awaitable<bool> settle(CorePtr core, DeliveryPtr delivery, Settlement what) {
+    const bool must_be_held = !delivery->is_acked && !what.follow.empty();
+    const bool is_acked_before = delivery->is_acked;
+    std::int64_t held = 1;
+    if (core->is_one_server) {
+        redis::Words words = settle_words(*core, delivery->tag, what, must_be_held);
+        auto [error, reply] = co_await insist(core, core->broker, std::move(words), settle_script);
+        if (error) { core->warn("settling", "task " + what.id + " has ended and this could not be said: " + error.message()); }
+        held = error ? 0 : reply.integer();
+    } else {
+        if (!what.follow.empty()) {
+            Settlement follow;
+            follow.id = what.id;
+            follow.follow = std::move(what.follow);
+            follow.is_ack = false;
+            redis::Words words = settle_words(*core, delivery->tag, follow, must_be_held);
+            auto [error, reply] = co_await insist(core, core->broker, std::move(words), settle_script);
+            held = error ? 0 : reply.integer();
+        }
+        if (!what.meta.empty() && held >= 0) {
+            Settlement store;
+            store.id = what.id;
+            store.meta = std::move(what.meta);
+            store.is_ack = false;
+            redis::Words words = settle_words(*core, "", store, false);
+            auto [error, reply] = co_await insist(core, core->backend, std::move(words), settle_script);
+            if (error) { core->warn("settling", "the result of task " + what.id + " could not be stored: " + error.message()); }
+        }
+        if (what.is_ack) {
+            Settlement ack;
+            ack.id = what.id;
+            redis::Words words = settle_words(*core, delivery->tag, ack, false);
+            auto [error, reply] = co_await insist(core, core->broker, std::move(words), settle_script);
+            held = error ? 0 : std::min(held, reply.integer());
+        }
+    }
+    if (what.is_ack) { delivery->is_acked = true; }
+    if (held < 1 && !is_acked_before) {
+        delivery->is_lost = true;
+        co_return false;
+    }
+    co_return true;
+}
+
+/// Lets a message go before its task has ended.
+[[nodiscard]] inline asio::awaitable<bool> ack(CorePtr core, DeliveryPtr delivery) {
+    Settlement only;
+    only.id = delivery->message.id;
+    const bool is_held = co_await settle(core, delivery, std::move(only));
+    co_return is_held;
+}
+
+/// Puts the message, as it came, into the dead-letter list.
+[[nodiscard]] inline asio::awaitable<void> bury(CorePtr core, DeliveryPtr delivery, std::string problem) {
+    core->warn("dead letter", "a message of queue " + printable(delivery->queue) + " goes to " + printable(core->options.dead_letter_list) +
+                                  ": " + printable(problem, 200));
+    ++core->stats.dead;
+    redis::Words keys{core->key("unacked"), core->key("unacked_index"), core->key(core->options.dead_letter_list)};
+    redis::Words arguments{delivery->tag, "", delivery->raw, "LPUSH"};
+    redis::Words words = redis::call_of(move_script, std::move(keys), std::move(arguments));
+    co_await insist(core, core->broker, std::move(words), move_script);
+    delivery->is_acked = true;
+}
+
+[[nodiscard]] inline ResultDetails details_of(const Message& message) {
+    ResultDetails details;
+    details.id = message.id;
+    details.parent_id = message.parent_id;
+    details.group_id = message.group;
+    return details;
+}
+
+/// Notes the end of a chord's member, and sends the chord's body where it was the last.
+[[nodiscard]] inline asio::awaitable<void> join_chord(CorePtr core, const Message message, std::string group, Json body, std::string state,
+                                                      Json value) {
+    Json entry = Json::array({1, message.id, state, std::move(value)});
+    const std::string place = message.group_index ? std::to_string(*message.group_index) : "+inf";
+    redis::Words keys{core->group_key(group, ".j"), core->group_key(group, ".s"), core->group_key(group, ".t")};
+    const redis::Words all_keys = keys;
+    redis::Words arguments{place, dump_json(entry).value_or("[]"), core->result_seconds()};
+    redis::Words words = redis::call_of(join_script, std::move(keys), std::move(arguments));
+    auto [error, reply] = co_await insist(core, core->backend, std::move(words), join_script);
+    if (error || reply.elements().empty()) { co_return; }
+    std::vector<std::string> noted;
+    for (redis::Reply& one : reply.elements()) {
+        noted.push_back(std::move(one).text());
+    }
+    ChordEnd end = chord_end(noted);
+    Settlement send;
+    auto nobody = std::make_shared<Delivery>();
+    nobody->is_acked = true;
+    send.is_ack = false;
+    const FollowUpOptions options(body);
+    send.id = options.text("task_id");
+    if (!end.failure) {
+        Json before = Json::array({std::move(end.results)});
+        if (auto one = follow_up(core->composer, body, before, message, Json(), core->options.default_queue)) {
+            send.follow.push_back(std::move(*one));
+        }
+    } else {
+        ResultDetails details;
+        details.id = send.id;
+        send.meta = encode_result("FAILURE", end.failure->json(), details, now()).value_or("");
+        Message parent = message;
+        const Json errbacks = options.part("link_error");
+        std::vector<Json> list = errbacks.is_array() ? std::vector<Json>(errbacks.begin(), errbacks.end()) : std::vector<Json>();
+        send.follow = mourners(core->composer, parent, list, send.id, core->options.default_queue);
+    }
+    co_await settle(core, nobody, std::move(send));
+    redis::Words removal{"DEL"};
+    removal.insert(removal.end(), all_keys.begin(), all_keys.end());
+    co_await redis::execute(core->backend, std::move(removal), core->strand(), quietly);
+}
+
+/// The chord that a message is part of: after its result is stored.
+[[nodiscard]] inline asio::awaitable<void> join_own_chord(CorePtr core, DeliveryPtr delivery, std::string state, Json value) {
+    const Message& message = delivery->message;
+    const Json* const chord = message.embedded("chord");
+    if (chord == nullptr || message.group.empty()) { co_return; }
+    Json body = *chord;
+    std::string group = message.group;
+    co_await join_chord(core, message, std::move(group), std::move(body), std::move(state), std::move(value));
+}
+
+[[nodiscard]] inline asio::awaitable<void> end_with_failure(CorePtr core, DeliveryPtr delivery, TaskFailure failure,
+                                                            std::string state = "FAILURE");
+
+/// SUCCESS: followers are sent in the same step, or before; a chord hears of it before the message is let go.
+[[nodiscard]] inline asio::awaitable<void> end_with_success(CorePtr core, DeliveryPtr delivery, Json value, bool is_ignored) {
+    const Message& message = delivery->message;
+    Settlement end;
+    end.id = message.id;
+    end.follow = successors(core->composer, message, value, core->options.default_queue);
+    ResultDetails details = details_of(message);
+    for (const Outgoing& child : end.follow) {
+        details.children.push_back(Json::array({Json::array({child.id, nullptr}), nullptr}));
+    }
+    std::optional<std::string> meta = encode_result("SUCCESS", value, details, now());
+    if (!meta) {
+        TaskFailure failure("EncodeError", "what the task returned can't be written as JSON", "kombu.exceptions");
+        co_await end_with_failure(core, delivery, std::move(failure));
+        co_return;
+    }
+    const bool is_of_chord = message.embedded("chord") != nullptr;
+    if (!is_ignored) { end.meta = std::move(*meta); }
+    end.is_ack = !is_of_chord;
+    const bool is_held = co_await settle(core, delivery, std::move(end));
+    ++core->stats.succeeded;
+    if (!is_of_chord) { co_return; }
+    if (is_held) { co_await join_own_chord(core, delivery, "SUCCESS", std::move(value)); }
+    co_await ack(core, delivery);
+}
+
+/// FAILURE or REVOKED: told to whoever waits for the rest of the chain as well.
+[[nodiscard]] inline asio::awaitable<void> end_with_failure(CorePtr core, DeliveryPtr delivery, TaskFailure failure, std::string state) {
+    const Message& message = delivery->message;
+    ResultDetails details = details_of(message);
+    details.traceback = failure.traceback();
+    const Json json = failure.json();
+    Settlement end;
+    end.id = message.id;
+    if (!message.ignore_result) { end.meta = encode_result(state, json, details, now()).value_or(""); }
+    const bool is_failed = state == "FAILURE";
+    if (is_failed) {
+        end.follow = mourners(core->composer, message, embedded_list(message, "errbacks"), message.id, core->options.default_queue);
+    }
+    const std::vector<Json> chain = embedded_list(message, "chain");
+    const bool has_more = !chain.empty() || message.embedded("chord") != nullptr;
+    end.is_ack = !has_more;
+    const bool is_held = co_await settle(core, delivery, std::move(end));
+    ++(is_failed ? core->stats.failed : core->stats.revoked);
+    if (!has_more) { co_return; }
+    auto nobody = std::make_shared<Delivery>();
+    nobody->is_acked = true;
+    for (std::size_t i = 0; is_held && i < chain.size(); ++i) {
+        const FollowUpOptions options(chain[i]);
+        Settlement store;
+        store.id = options.text("task_id");
+        if (!is_task_id(store.id)) { continue; }
+        details.id = store.id;
+        store.meta = encode_result(state, json, details, now()).value_or("");
+        store.is_ack = false;
+        co_await settle(core, nobody, std::move(store));
+        Json body = options.part("chord");
+        std::string group = options.text("group_id");
+        if (!body.is_object() || group.empty() || !problem_of_follow_up(body).empty()) { continue; }
+        Message member = message;
+        member.id = options.text("task_id");
+        member.group_index.reset();
+        if (const auto index = options.number("group_index")) { member.group_index = static_cast<std::int64_t>(*index); }
+        co_await join_chord(core, std::move(member), std::move(group), std::move(body), "FAILURE", json);
+    }
+    if (is_held) { co_await join_own_chord(core, delivery, "FAILURE", json); }
+    co_await ack(core, delivery);
+}
+
+} // namespace luzia::celery::detail

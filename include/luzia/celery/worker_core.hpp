@@ -1,0 +1,273 @@
+// celery/worker_core.hpp: what the parts of a worker share: connections, keys, what it holds, what wakes it. Confined to one strand.
+#pragma once
+
+#include <luzia/celery/composing.hpp>
+#include <luzia/celery/handler.hpp>
+#include <luzia/celery/result.hpp>
+#include <luzia/celery/scripts.hpp>
+#include <luzia/celery/worker_options.hpp>
+#include <luzia/redis/context_service.hpp>
+#include <luzia/redis/execute.hpp>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+namespace luzia::celery {
+
+namespace asio = boost::asio;
+
+/// Counts since a worker was made.
+struct WorkerStats {
+    WorkerStats() {}
+    std::uint64_t received = 0; ///< messages taken from queues
+    std::uint64_t succeeded = 0;
+    std::uint64_t failed = 0;
+    std::uint64_t retried = 0;
+    std::uint64_t revoked = 0;      ///< expired ones included
+    std::uint64_t dead = 0;         ///< put into the dead-letter list
+    std::uint64_t restored = 0;     ///< given back to their queue after their worker had gone
+    std::uint64_t given_back = 0;   ///< by this worker, when it stopped
+    std::uint64_t lost = 0;         ///< ended here after somebody had taken them back: they run twice
+    std::uint64_t deduplicated = 0; ///< delivered again though their success was stored: not run again
+};
+
+namespace detail {
+
+inline constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
+
+/// One run of a handler, which may go on after the worker has given it up.
+struct Run {
+    explicit Run(const asio::any_io_executor& executor) : event(executor) {}
+    std::shared_ptr<TaskContext> context;
+    asio::cancellation_signal signal;
+    asio::steady_timer event; ///< set off by the end, and by what changes `is_terminated`
+    std::optional<HandlerEnd> end;
+    bool is_terminated = false; ///< somebody revoked it while it ran
+    bool is_abandoned = false;  ///< the worker stops and waits no longer
+};
+
+/// One message that is held.
+struct Delivery {
+    std::string tag;
+    std::string queue;
+    std::string raw;
+    Message message;
+    std::chrono::steady_clock::time_point begun{};
+    std::shared_ptr<Run> run;
+    bool is_acked = false;
+    bool is_lost = false; ///< somebody took it back
+};
+using DeliveryPtr = std::shared_ptr<Delivery>;
+
+/// A flag that a coroutine waits for.
+class Event {
+public:
+    explicit Event(const asio::any_io_executor& executor) : timer_(executor) {}
+
+    void set() {
+        is_set_ = true;
+        timer_.cancel();
+    }
+
+    /// Ends when it is set, or after `limit`; it is not set any more then. Throws nothing.
+    [[nodiscard]] asio::awaitable<void> wait(std::chrono::milliseconds limit) {
+        if (!is_set_) {
+            timer_.expires_after(limit);
+            co_await timer_.async_wait(quietly);
+        }
+        is_set_ = false;
+    }
+
+private:
+    asio::steady_timer timer_;
+    bool is_set_ = false;
+};
+
+inline constexpr std::chrono::milliseconds for_ever = std::chrono::hours(24 * 365);
+
+class WorkerCore final : public redis::ContextMember, public std::enable_shared_from_this<WorkerCore> {
+public:
+    struct Io {
+        explicit Io(const asio::any_io_executor& outer)
+            : executor(outer),
+              strand(asio::make_strand(outer)),
+              hungry(strand),
+              stopping(strand),
+              idle(strand),
+              keeping(strand),
+              sweeping(strand),
+              scheduled(strand) {}
+        asio::any_io_executor executor;
+        asio::any_io_executor strand;
+        Event hungry;    ///< there may be something to claim
+        Event stopping;  ///< `stop` was called
+        Event idle;      ///< a task or a loop has ended
+        Event keeping;   ///< ends the pause of the heartbeat
+        Event sweeping;  ///< ends the pause between two looks for what others left behind
+        Event scheduled; ///< the earliest time of what waits for its time has changed
+    };
+
+    WorkerCore(const asio::any_io_executor& executor, WorkerOptions given)
+        : options(checked(std::move(given))), log(std::make_shared<EventLog>(options.logger)), composer(options), outer_(executor) {
+        io.emplace(executor);
+        const std::optional<Server> broker_server = broker_of(options, *log);
+        const std::optional<Server> backend_server = backend_of(options, broker_server, *log);
+        if (!broker_server || !backend_server) { return; }
+        server = broker_server;
+        broker = broker_server->connect(executor, log);
+        is_one_server = broker_server->is_same(*backend_server);
+        backend = is_one_server ? broker : backend_server->connect(executor, log);
+        node = options.hostname.find('@') == std::string::npos ? options.hostname + "@" + host_name() : options.hostname;
+        tag_prefix = composer.next_id() + ":";
+    }
+
+    ~WorkerCore() {
+        io.reset();
+        if (members_) { members_->remove(this); }
+    }
+
+    /// Once, right after construction.
+    void join_context() {
+        members_ = asio::use_service<redis::ContextService>(asio::query(io->executor, asio::execution::context)).members();
+        members_->add(this, std::weak_ptr<WorkerCore>(shared_from_this()));
+    }
+
+    [[nodiscard]] const asio::any_io_executor& strand() const noexcept { return io->strand; }
+    [[nodiscard]] const asio::any_io_executor& outer() const noexcept { return outer_.get(); }
+    [[nodiscard]] std::string key(std::string_view name) const { return options.key_prefix + std::string(name); }
+    [[nodiscard]] std::string result_key_of(const std::string& id) const { return result_key(options.result_key_prefix, id); }
+    [[nodiscard]] std::string group_key(const std::string& group, const char* part) const {
+        return options.result_key_prefix + "celery-taskset-meta-" + group + part;
+    }
+    [[nodiscard]] std::string result_seconds() const { return std::to_string(options.result_expires.count()); }
+
+    /// Taken and neither ended nor waiting for their time.
+    [[nodiscard]] std::size_t load() const noexcept { return ready.size() + active.size(); }
+
+    void warn(const std::string& kind, const std::string& text) const { log->event(spdlog::level::warn, kind, "luzia: " + text); }
+
+    /// Any thread.
+    void stop() {
+        const std::scoped_lock lock(stop_mutex_);
+        if (is_gone_ || is_stop_posted_) { return; }
+        is_stop_posted_ = true;
+        asio::post(io->strand, [self = shared_from_this()] {
+            if (!self->io) { return; }
+            self->is_stopping = true;
+            self->io->stopping.set();
+            self->io->hungry.set();
+            self->io->keeping.set();
+            self->io->sweeping.set();
+            self->io->scheduled.set();
+        });
+    }
+
+    /// Everything that is pending fails from here on. Any thread.
+    void abandon() {
+        is_closed = true;
+        stop();
+        if (broker) { broker->close(); }
+        if (backend) { backend->close(); }
+        const std::scoped_lock lock(stop_mutex_);
+        if (is_gone_) { return; }
+        asio::post(io->strand, [self = shared_from_this()] { self->give_up_runs(); });
+    }
+
+    /// On the strand: handlers are asked to stop, and not waited for.
+    void give_up_runs() {
+        is_abandoned = true;
+        for (const auto& [tag, delivery] : active) {
+            if (!delivery->run) { continue; }
+            delivery->run->is_abandoned = true;
+            delivery->run->context->request_stop();
+            delivery->run->signal.emit(asio::cancellation_type::terminal);
+            delivery->run->event.cancel();
+        }
+        if (io) { io->idle.set(); }
+    }
+
+    WorkerOptions options;
+    std::shared_ptr<EventLog> log;
+    Composer composer;
+    std::optional<Io> io;
+    std::optional<Server> server; ///< none: the environment names no usable one
+    std::shared_ptr<redis::Connection> broker;
+    std::shared_ptr<redis::Connection> backend;
+    bool is_one_server = false;
+    std::string node;
+    std::string tag_prefix;
+    std::uint64_t next_tag = 1;
+
+    std::map<std::string, Registered, std::less<>> tasks;
+
+    // Confined to the strand.
+    bool is_started = false;
+    std::atomic<bool> is_closed{false}; ///< destroyed while it ran
+    bool is_stopping = false;
+    bool is_abandoned = false;
+    std::size_t loops = 0; ///< coroutines of the worker itself
+    std::deque<DeliveryPtr> ready;
+    std::multimap<Time, DeliveryPtr> scheduled;
+    std::unordered_map<std::string, DeliveryPtr> active;
+    std::unordered_set<std::string> revoked;
+    std::deque<std::string> revoked_order;
+    WorkerStats stats;
+    std::map<std::string, std::uint64_t> totals; ///< runs of each task
+
+private:
+    void on_context_shutdown() noexcept override {
+        const std::scoped_lock lock(stop_mutex_);
+        is_gone_ = true;
+        ready.clear();
+        scheduled.clear();
+        active.clear();
+        tasks.clear();
+        options.handler_executor.reset();
+        io.reset();
+        members_.reset();
+    }
+
+    redis::ContextExecutor outer_;
+    std::shared_ptr<redis::ContextMembers> members_;
+    std::mutex stop_mutex_;
+    bool is_gone_ = false;
+    bool is_stop_posted_ = false;
+};
+using CorePtr = std::shared_ptr<WorkerCore>;
+
+/// Runs a coroutine of the worker's own on its strand, and counts it until it has ended.
+template <class Body>
+void start_loop(const CorePtr& core, Body body) {
+    ++core->loops;
+    asio::co_spawn(core->strand(), body(core), [core](std::exception_ptr problem) {
+        --core->loops;
+        if (problem) { core->log->transition(spdlog::level::err, "luzia: a part of the worker has ended for want of memory"); }
+        if (core->io) { core->io->idle.set(); }
+    });
+}
+
+} // namespace detail
+
+} // namespace luzia::celery

@@ -1,0 +1,410 @@
+// The pure parts of Celery: what is written and read, and what is refused.
+#include <gtest/gtest.h>
+#include <luzia/celery/client.hpp>
+#include <luzia/celery/worker.hpp>
+
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <vector>
+
+namespace luzia_test {
+namespace {
+
+namespace celery = luzia::celery;
+using celery::Fitness;
+using celery::Json;
+using namespace std::chrono_literals;
+
+const std::string separator("\x06\x16", 2);
+
+TEST(CeleryJson, ReadsAndWritesWhatPythonDoes) {
+    const auto numbers = celery::parse_json(R"([NaN, Infinity, -Infinity, "NaN", {"Infinity": NaN}])");
+    ASSERT_TRUE(numbers);
+    EXPECT_TRUE(std::isnan((*numbers)[0].get<double>()) && (*numbers)[1] == HUGE_VAL && (*numbers)[2] == -HUGE_VAL);
+    EXPECT_EQ((*numbers)[3], "NaN");
+    EXPECT_EQ(celery::dump_json(*numbers), R"([NaN,Infinity,-Infinity,"NaN",{"Infinity":NaN}])");
+    // Its own mark is no trap.
+    const Json mark = Json::array({"luzia:number:NaN", HUGE_VAL});
+    EXPECT_EQ(celery::dump_json(mark), R"(["luzia:number:NaN",Infinity])");
+    EXPECT_EQ(celery::parse_json(R"(["luzia:number:NaN", NaN])")->at(0), "luzia:number:NaN");
+
+    EXPECT_EQ(celery::parse_json(R"("\ud800x")"), "\xef\xbf\xbdx");
+    EXPECT_EQ(celery::parse_json(R"("\udc00\ud83d\ude00\ud83d")"), "\xef\xbf\xbd\xf0\x9f\x98\x80\xef\xbf\xbd");
+    EXPECT_EQ(celery::parse_json(R"("\\ud800\ud800")"), "\\ud800\xef\xbf\xbd");
+    EXPECT_TRUE(celery::parse_json("1180591620717411303424")->is_number_float());
+}
+
+TEST(CeleryJson, RefusesTheRest) {
+    for (const std::string text : {"", "x", "NaNa", "[1,]", "-", "Infinit", "{\"a\":nan}", "01", "\"\x01\"", "\"\xff\"", "[NaN"}) {
+        EXPECT_FALSE(celery::parse_json(text)) << text;
+    }
+    EXPECT_FALSE(celery::parse_json(std::string("1\0", 2)));
+    EXPECT_FALSE(celery::parse_json(std::string(600, '[') + std::string(600, ']')));
+    EXPECT_TRUE(celery::parse_json(std::string(500, '[') + std::string(500, ']')));
+    EXPECT_FALSE(celery::dump_json(Json("\xff")));
+    EXPECT_FALSE(celery::dump_json(Json::array({HUGE_VAL, "\xff"})));
+}
+
+TEST(CeleryJson, TypedValuesOfNewerVersionsBecomePlain) {
+    Json json = Json::parse(R"([
+        {"__type__": "datetime", "__value__": "2026-01-02T00:00:00+00:00"}, {"__type__": "decimal", "__value__": "1.50"},
+        {"__type__": "uuid", "__value__": {"hex": "00112233445566778899aabbccddeeff"}}, {"__type__": "bytes", "__value__": "abc"},
+        {"a": {"__type__": "date", "__value__": "2026-01-01"}}, {"__type__": "mine", "__value__": 1}, {"__type__": "date", "__value__": 1, "more": 2}])");
+    celery::unwrap_typed(json);
+    EXPECT_EQ(json, Json::parse(R"(["2026-01-02T00:00:00+00:00", "1.50", "00112233-4455-6677-8899-aabbccddeeff", "abc", {"a": "2026-01-01"},
+                                    {"__type__": "mine", "__value__": 1}, {"__type__": "date", "__value__": 1, "more": 2}])"));
+}
+
+TEST(CeleryBase64, IsWhatTheStandardSays) {
+    const std::vector<std::pair<std::string, std::string>> pairs{{"", ""},
+                                                                 {"f", "Zg=="},
+                                                                 {"fo", "Zm8="},
+                                                                 {"foo", "Zm9v"},
+                                                                 {"foob", "Zm9vYg=="},
+                                                                 {"fooba", "Zm9vYmE="},
+                                                                 {"foobar", "Zm9vYmFy"},
+                                                                 {"\xff\xfe\xfd", "//79"}};
+    for (const auto& [bytes, text] : pairs) {
+        EXPECT_EQ(celery::base64_encode(bytes), text);
+        EXPECT_EQ(celery::base64_decode(text), bytes);
+    }
+    for (const std::string text : {"Z", "Zg", "Zg=", "Zg===", "=Zg=", "Zm9v\n", "Zm9v!!!!", "Zm=v", "===="}) {
+        EXPECT_FALSE(celery::base64_decode(text)) << text;
+    }
+}
+
+TEST(CeleryTime, IsWrittenInTheOneFormThatEveryVersionReads) {
+    const auto day = std::chrono::sys_days(std::chrono::year(2026) / 11 / 22);
+    const celery::Time time = celery::Time(day) + 19h + 5min + 10s + 767625us;
+    EXPECT_EQ(celery::iso_time(time), "2026-11-22T19:05:10.767625+00:00");
+    EXPECT_EQ(celery::iso_time(celery::Time(day)), "2026-11-22T00:00:00.000000+00:00");
+    for (const std::string text : {"2026-11-22T19:05:10.767625+00:00", "2026-11-22T19:05:10.767625Z", "2026-11-22T19:05:10.767625",
+                                   "2026-11-22 21:05:10.767625+02:00", "2026-11-22T21:05:10.767625+0200",
+                                   "2026-11-22T14:35:10.767625-04:30", "2026-11-22T19:05:10.767625999"}) {
+        EXPECT_EQ(celery::parse_iso_time(text), time) << text;
+    }
+    EXPECT_EQ(celery::parse_iso_time("2026-11-22T19:05:10.7"), celery::Time(day) + 19h + 5min + 10s + 700ms);
+    EXPECT_EQ(celery::parse_iso_time("2026-11-22T19:05:10"), celery::Time(day) + 19h + 5min + 10s);
+    for (const std::string text : {"", "2026", "2026-11-22", "2026-13-01T00:00:00", "2026-02-30T00:00:00", "2026-11-22T24:00:00",
+                                   "2026-11-22T19:60:00", "2026-11-22T19:05:10.", "2026-11-22T19:05:10+", "2026-11-22T19:05:10+25:00",
+                                   "2026-11-22T19:05:10 UTC", "tomorrow", "1764000000"}) {
+        EXPECT_FALSE(celery::parse_iso_time(text)) << text;
+    }
+}
+
+TEST(CeleryQueue, NamesAreThoseOfKombu) {
+    EXPECT_EQ(celery::list_of("", "q", 0), "q");
+    EXPECT_EQ(celery::list_of("pre_", "q", 2), "pre_q");
+    EXPECT_EQ(celery::list_of("", "q", 3), "q" + separator + "3");
+    EXPECT_EQ(celery::list_of("", "q", 8), "q" + separator + "6");
+    EXPECT_EQ(celery::list_of("", "q", 12), "q" + separator + "9");
+    EXPECT_EQ(celery::list_of("", "q", -1), "q");
+    EXPECT_TRUE(celery::is_name("tasks.\xc3\xa4"));
+    for (const std::string& name :
+         {std::string(), std::string("a\nb"), "q" + separator + "3", std::string("\xc3"), std::string("\xed\xa0\x80"),
+          std::string("\xc0\x80"), std::string("\xf5\x80\x80\x80"), std::string(1025, 'a'), std::string("a\0b", 3)}) {
+        EXPECT_FALSE(celery::is_name(name)) << name.size();
+    }
+    celery::IdSource ids;
+    std::set<std::string> different;
+    for (int i = 0; i < 1000; ++i) {
+        const std::string id = ids.next();
+        EXPECT_TRUE(id.size() == 36 && id[14] == '4' && std::string("89ab").find(id[19]) != std::string::npos && celery::is_task_id(id))
+            << id;
+        different.insert(id);
+    }
+    EXPECT_EQ(different.size(), 1000U);
+}
+
+TEST(CeleryScript, IsNamedByItsDigest) {
+    constexpr luzia::redis::Script empty("");
+    static_assert(empty.digest() == "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    constexpr luzia::redis::Script abc("abc");
+    static_assert(abc.digest() == "a9993e364706816aba3e25717850c26c9cd0d89d");
+    constexpr luzia::redis::Script two_blocks("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq");
+    static_assert(two_blocks.digest() == "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
+}
+
+/// As Celery 5.2.6 sent it, for `add.delay(2, 3)`.
+const char* const from_python =
+    R"json({"body": "W1syLCAzXSwge30sIHsiY2FsbGJhY2tzIjogbnVsbCwgImVycmJhY2tzIjogbnVsbCwgImNoYWluIjogbnVsbCwgImNob3JkIjogbnVsbH1d",
+ "content-encoding": "utf-8", "content-type": "application/json",
+ "headers": {"lang": "py", "task": "app.add", "id": "4eec6b6e-e896-49db-a300-64b32f7380a9", "shadow": null,
+  "eta": null, "expires": null, "group": null, "group_index": null, "retries": 0, "timelimit": [null, null],
+  "root_id": "4eec6b6e-e896-49db-a300-64b32f7380a9", "parent_id": null, "argsrepr": "(2, 3)", "kwargsrepr": "{}",
+  "origin": "gen8802@vm", "ignore_result": false},
+ "properties": {"correlation_id": "4eec6b6e-e896-49db-a300-64b32f7380a9", "reply_to": "8c494798-a49a-3749-a4e6-b7ba19d44749",
+  "delivery_mode": 2, "delivery_info": {"exchange": "", "routing_key": "celery"}, "priority": 0,
+  "body_encoding": "base64", "delivery_tag": "f74674b4-9fed-4ac3-a70a-c0db51fdb722"}})json";
+
+TEST(CeleryMessage, OfPythonIsRead) {
+    const celery::Reading reading = celery::read_message(from_python);
+    ASSERT_EQ(reading.fitness, Fitness::good) << reading.problem;
+    EXPECT_EQ(reading.message.task, "app.add");
+    EXPECT_EQ(reading.message.args, Json::array({2, 3}));
+    EXPECT_EQ(reading.message.embedded("chain"), nullptr);
+    EXPECT_FALSE(reading.message.is_redelivered);
+    EXPECT_EQ(reading.message.headers["origin"], "gen8802@vm");
+}
+
+TEST(CeleryMessage, IsReadAsItWasWritten) {
+    celery::Message message;
+    message.task = "tasks.\"add\"";
+    message.id = "my-id";
+    message.root_id = "root";
+    message.parent_id = "parent";
+    message.group = "group";
+    message.group_index = 3;
+    message.retries = 2;
+    message.eta = celery::parse_iso_time("2030-01-01T00:00:00");
+    message.expires = celery::parse_iso_time("2031-01-01T00:00:00");
+    message.time_limit = 1.5;
+    message.ignore_result = true;
+    message.priority = 7;
+    message.args = Json::array({1, "it's", Json::object({{"a", nullptr}})});
+    message.kwargs = Json::object({{"k", HUGE_VAL}});
+    message.embed["chain"] = Json::array({Json::object({{"task", "next"}})});
+    message.headers["color"] = "red";
+    celery::Sender sender;
+    sender.origin = "me@here";
+    sender.delivery_tag = "tag";
+    const auto text = celery::encode_message(message, "the queue", sender);
+    ASSERT_TRUE(text);
+    const celery::Reading reading = celery::read_message(*text);
+    ASSERT_EQ(reading.fitness, Fitness::good) << reading.problem;
+    const celery::Message& read = reading.message;
+    EXPECT_EQ(std::tie(read.task, read.id, read.root_id, read.parent_id, read.group, read.retries, read.priority),
+              std::tie(message.task, message.id, message.root_id, message.parent_id, message.group, message.retries, message.priority));
+    EXPECT_EQ(
+        std::tie(read.group_index, read.eta, read.expires, read.time_limit, read.soft_time_limit, read.ignore_result),
+        std::tie(message.group_index, message.eta, message.expires, message.time_limit, message.soft_time_limit, message.ignore_result));
+    EXPECT_EQ(std::tie(read.args, read.kwargs), std::tie(message.args, message.kwargs));
+    EXPECT_EQ(read.headers["color"], "red");
+    EXPECT_EQ(read.headers["argsrepr"], "(1, 'it\\'s', {'a': None})");
+    EXPECT_EQ(read.properties["delivery_info"]["routing_key"], "the queue");
+    ASSERT_NE(read.embedded("chain"), nullptr);
+    message.args = Json::array({"\xff"});
+    EXPECT_FALSE(celery::encode_message(message, "q", sender));
+}
+
+TEST(CeleryMessage, IsGivenBackAndTriedAgainAsWhatItWas) {
+    const auto again = celery::redelivered(from_python);
+    ASSERT_TRUE(again);
+    EXPECT_TRUE(celery::read_message(*again).message.is_redelivered);
+    const celery::Time eta = *celery::parse_iso_time("2030-01-01T00:00:00");
+    const auto retry = celery::retried(*again, 1, eta, "new tag");
+    ASSERT_TRUE(retry);
+    const Json json = Json::parse(*retry);
+    EXPECT_EQ(json["body"], Json::parse(from_python)["body"]);
+    const celery::Message message = celery::read_message(*retry).message;
+    EXPECT_EQ(message.id, "4eec6b6e-e896-49db-a300-64b32f7380a9");
+    EXPECT_EQ(message.parent_id, message.id);
+    EXPECT_EQ(message.root_id, message.id);
+    EXPECT_EQ(message.retries, 1);
+    EXPECT_EQ(message.eta, eta);
+    EXPECT_FALSE(message.is_redelivered);
+    EXPECT_EQ(json["properties"]["delivery_tag"], "new tag");
+    for (const std::string text : {"", "[]", "{}", R"({"headers":{},"properties":{}})"}) {
+        EXPECT_FALSE(celery::redelivered(text)) << text;
+    }
+    EXPECT_FALSE(celery::retried("{}", 1, eta, "t"));
+}
+
+TEST(CeleryHeld, EntriesOfPythonAreReadAndOthersAreNot) {
+    const std::string envelope = from_python;
+    const auto entry = celery::detail::read_held_entry("[" + envelope + ", \"\", \"celery\"]");
+    ASSERT_TRUE(entry);
+    EXPECT_EQ(entry->queue, "celery");
+    EXPECT_EQ(entry->priority, 0);
+    EXPECT_TRUE(celery::read_message(entry->envelope).message.is_redelivered);
+    for (const std::string text :
+         {"", "[]", "{}", "[{}, \"\", \"q\"]", "[{\"properties\":{},\"headers\":null}, \"\", \"q\"]", "[1, \"\", \"q\"]",
+          "["
+          "{}"
+          ", 1, 2]"}) {
+        EXPECT_FALSE(celery::detail::read_held_entry(text)) << text;
+    }
+}
+
+TEST(CeleryResult, IsWrittenForPythonAndRead) {
+    celery::ResultDetails details;
+    details.id = "id";
+    details.parent_id = "parent";
+    const celery::Time at = *celery::parse_iso_time("2026-11-22T19:05:05.248190");
+    const auto success = celery::encode_result("SUCCESS", Json::array({1, HUGE_VAL}), details, at);
+    EXPECT_EQ(
+        success,
+        R"({"result":[1,Infinity],"children":[],"date_done":"2026-11-22T19:05:05.248190+00:00","parent_id":"parent","status":"SUCCESS","task_id":"id","traceback":null})");
+    EXPECT_EQ(celery::decode_result(*success)->value, Json::array({1, HUGE_VAL}));
+    const celery::TaskFailure failure("ValueError", Json::array({"z", 42}), "builtins", "Traceback");
+    details.traceback = failure.traceback();
+    const auto failed = celery::encode_result("FAILURE", failure.json(), details, at);
+    const auto read = celery::decode_result(*failed);
+    ASSERT_TRUE(read && read->failure);
+    EXPECT_EQ(read->failure->exc_type(), "ValueError");
+    EXPECT_EQ(read->failure->exc_message(), "z, 42");
+    EXPECT_EQ(read->failure->traceback(), "Traceback");
+    EXPECT_EQ(read->failure->repr(), "ValueError('z', 42)");
+    EXPECT_EQ(Json::parse(*celery::encode_result("STARTED", Json::object(), details, at))["date_done"], nullptr);
+    EXPECT_FALSE(celery::encode_result("SUCCESS", Json("\xff"), details, at));
+    // A text in place of the list, and nothing at all.
+    EXPECT_EQ(celery::decode_result(R"({"status":"FAILURE","result":{"exc_type":"E","exc_message":"text"}})")->failure->exc_message(),
+              "text");
+    EXPECT_EQ(celery::decode_result(R"({"status":"REVOKED","result":"x"})")->failure->exc_message(), "x");
+    for (const std::string text : {"", "{}", "[]", "null", R"({"status":1})", R"({"status":"SUCCESS")"}) {
+        EXPECT_FALSE(celery::decode_result(text)) << text;
+    }
+}
+
+template <class Function>
+auto matched(Function, const std::vector<std::string>& names, const Json& args, const Json& kwargs = Json::object()) {
+    Json some = args;
+    Json named = kwargs;
+    return celery::detail::ParametersOf<Function>::read("tasks.add", names, std::move(some), std::move(named));
+}
+
+template <class Function>
+std::string refusal(Function function, const std::vector<std::string>& names, const Json& args, const Json& kwargs = Json::object()) {
+    try {
+        static_cast<void>(matched(function, names, args, kwargs));
+        return "";
+    } catch (const celery::TaskFailure& failure) { return failure.exc_type() + ": " + failure.exc_message(); }
+}
+
+TEST(CeleryParameters, AreMatchedAsPythonDoes) {
+    const auto add = [](int, const std::string&) {};
+    EXPECT_EQ(matched(add, {"a", "b"}, Json::array({1, "x"})), (std::tuple<int, std::string>(1, "x")));
+    EXPECT_EQ(matched(add, {"a", "b"}, Json::array({1}), {{"b", "x"}}), (std::tuple<int, std::string>(1, "x")));
+    EXPECT_EQ(matched(add, {"a", "b"}, Json::array(), {{"b", "x"}, {"a", 1}}), (std::tuple<int, std::string>(1, "x")));
+    EXPECT_EQ(refusal(add, {}, Json::array({1})), "TypeError: add() missing a required argument: number 2");
+    EXPECT_EQ(refusal(add, {}, Json::array({1, "x"}), {{"b", 1}}), "TypeError: add() got an unexpected keyword argument 'b'");
+    EXPECT_EQ(refusal(add, {"a", "b"}, Json::array({1, "x"}), {{"a", 1}}), "TypeError: add() got multiple values for argument 'a'");
+    EXPECT_EQ(refusal(add, {"a", "b"}, Json::array({1, 2})), "TypeError: add() argument 'b' does not fit the type of its parameter");
+    EXPECT_EQ(refusal(add, {"a", "b"}, Json::array({1.5, "x"})), "TypeError: add() argument 'a' does not fit the type of its parameter");
+    const auto optional = [](celery::TaskContext&, std::optional<int>) {};
+    EXPECT_EQ(matched(optional, {}, Json::array()), std::tuple<std::optional<int>>());
+    EXPECT_EQ(matched(optional, {}, Json::array({nullptr})), std::tuple<std::optional<int>>());
+    EXPECT_EQ(matched(optional, {}, Json::array({4})), std::tuple<std::optional<int>>(4));
+    const auto rest = [](int, const celery::Keywords&) {};
+    EXPECT_EQ(std::get<1>(matched(rest, {"a"}, Json::array({1}), {{"z", 2}})).values, Json({{"z", 2}}));
+    const auto all = [](const celery::Arguments&) {};
+    EXPECT_EQ(std::get<0>(matched(all, {}, Json::array({1, 2}), {{"z", 2}})).positional(), Json::array({1, 2}));
+}
+
+TEST(CeleryFollowUp, IsSentAsItsSignatureSays) {
+    celery::ServerOptions options;
+    celery::detail::Composer composer(options);
+    celery::Message parent;
+    parent.id = "parent";
+    parent.root_id = "root";
+    parent.embed["callbacks"] =
+        Json::array({Json::parse(R"({"task":"a","args":[9],"kwargs":{"k":1},"options":{"task_id":"a-id","queue":"q","priority":4,
+        "link":[{"task":"l"}],"link_error":{"task":"e"},"countdown":60}})")});
+    parent.embed["chain"] = Json::array(
+        {Json::parse(R"({"task":"last"})"), Json::parse(R"({"task":"next","immutable":true,"args":[1],"options":{"task_id":"next-id"}})")});
+    EXPECT_EQ(celery::detail::problem_of_follow_ups(parent), "");
+    const auto sent = celery::detail::successors(composer, parent, 5, "celery");
+    ASSERT_EQ(sent.size(), 2U);
+    EXPECT_EQ(sent[0].id, "a-id");
+    EXPECT_EQ(sent[0].list, "q" + separator + "3");
+    const celery::Message callback = celery::read_message(sent[0].envelope).message;
+    EXPECT_EQ(callback.args, Json::array({5, 9}));
+    EXPECT_EQ(callback.kwargs, Json({{"k", 1}}));
+    EXPECT_EQ(callback.root_id, "root");
+    EXPECT_EQ(callback.parent_id, "parent");
+    EXPECT_TRUE(callback.eta && *callback.eta > celery::now() + 50s);
+    EXPECT_TRUE(callback.embedded("callbacks") != nullptr && callback.embedded("errbacks")->is_array());
+    const celery::Message next = celery::read_message(sent[1].envelope).message;
+    EXPECT_EQ(next.id, "next-id");
+    EXPECT_EQ(next.args, Json::array({1}));
+    EXPECT_EQ(next.embedded("chain")->size(), 1U);
+    EXPECT_EQ(sent[1].list, "celery");
+
+    for (const std::string bad : {"7", "{}", R"({"task":""})", R"({"task":"t","subtask_type":"group"})", R"({"task":"t","args":{}})",
+                                  R"({"task":"t","kwargs":[]})", R"({"task":"t","options":[]})"}) {
+        parent.embed["callbacks"] = Json::array({Json::parse(bad)});
+        EXPECT_NE(celery::detail::problem_of_follow_ups(parent), "") << bad;
+    }
+    parent.embed = Json::object({{"chord", Json::object({{"task", "t"}})}});
+    EXPECT_NE(celery::detail::problem_of_follow_ups(parent), "");
+
+    const auto end = celery::detail::chord_end(
+        {R"([1,"a","SUCCESS",7])", R"([1,"b","FAILURE",{"exc_type":"ValueError","exc_message":["z"],"exc_module":"builtins"}])", "junk"});
+    EXPECT_TRUE(end.failure && end.results == Json::array({7}));
+    const auto one =
+        celery::detail::chord_end({R"([1,"b","FAILURE",{"exc_type":"ValueError","exc_message":["z", 42],"exc_module":"builtins"}])"});
+    EXPECT_EQ(one.failure->exc_message(), "Dependency b raised ValueError('z', 42)");
+}
+
+TEST(CeleryWorkerPlan, ListsAreServedByPriorityAndQueuesInTurn) {
+    boost::asio::io_context io;
+    celery::WorkerOptions options;
+    options.broker_url = "redis://localhost";
+    options.queues = {"a", "b"};
+    options.key_prefix = "p:";
+    const auto core = std::make_shared<celery::detail::WorkerCore>(io.get_executor(), options);
+    EXPECT_EQ(celery::detail::lists_in_turn(*core, 0).keys,
+              (std::vector<std::string>{"p:a", "p:b", "p:a" + separator + "3", "p:b" + separator + "3", "p:a" + separator + "6",
+                                        "p:b" + separator + "6", "p:a" + separator + "9", "p:b" + separator + "9"}));
+    EXPECT_EQ(celery::detail::lists_in_turn(*core, 1).keys[0], "p:b");
+    EXPECT_EQ(celery::detail::lists_in_turn(*core, 1).names[0], "\"b\"");
+    celery::TaskSettings settings;
+    EXPECT_EQ(celery::detail::retry_pause(settings, 0), 1s);
+    EXPECT_EQ(celery::detail::retry_pause(settings, 3), 8s);
+    EXPECT_EQ(celery::detail::retry_pause(settings, 1000), 600s);
+}
+
+TEST(CeleryOptions, WhatMakesNoSenseThrowsAndNamesTheMember) {
+    boost::asio::io_context io;
+    const auto problem = [&](auto change) -> std::string {
+        celery::WorkerOptions options;
+        options.broker_url = "redis://localhost";
+        change(options);
+        try {
+            const celery::Worker worker(io, options);
+            return "";
+        } catch (const std::invalid_argument& error) { return error.what(); }
+    };
+    using Options = celery::WorkerOptions;
+    EXPECT_EQ(problem([](Options&) {}), "");
+    const auto names = [&](const std::string& member, auto change) {
+        EXPECT_NE(problem(change).find(member), std::string::npos) << member << ": " << problem(change);
+    };
+    names("broker_url", [](Options& o) { o.broker_url = "nonsense"; });
+    names("broker_url", [](Options& o) { o.broker_url = "memory://"; });
+    names("result_backend", [](Options& o) { o.result_backend = "db+sqlite:///x"; });
+    names("luzia/tls.hpp", [](Options& o) { o.broker_url = "rediss://host"; });
+    names("queues", [](Options& o) { o.queues = {"a\n"}; });
+    names("concurrency", [](Options& o) { o.concurrency = 0; });
+    names("visibility_timeout", [](Options& o) { o.visibility_timeout = 1ms; });
+    names("timeout", [](Options& o) { o.timeout = 0ms; });
+    names("max_message_bytes", [](Options& o) { o.max_message_bytes = 0; });
+    names("time limits", [](Options& o) { o.time_limit = 0ms; });
+    names("dead_letter_list", [](Options& o) { o.dead_letter_list = ""; });
+    names("default_queue", [](Options& o) { o.default_queue = ""; });
+    // A password does not get into the text.
+    EXPECT_EQ(problem([](Options& o) { o.broker_url = "ftp://user:secret@host"; }).find("secret"), std::string::npos);
+    EXPECT_EQ(problem([](Options& o) { o.broker_url = "redis+socket:///tmp/x.sock?virtual_host=3"; }), "");
+
+    // What the environment says wrong stops nothing.
+    ::setenv("CELERY_BROKER_URL", "nonsense", 1);
+    celery::ClientOptions from_environment;
+    celery::Client client(io, from_environment);
+    std::optional<luzia::error_code> error;
+    client.send_task("t", [&](luzia::error_code what, celery::AsyncResult) { error = what; });
+    celery::Worker worker(io);
+    std::optional<luzia::error_code> run_error;
+    worker.run([&](luzia::error_code what) { run_error = what; });
+    ::unsetenv("CELERY_BROKER_URL");
+    io.run_for(5s);
+    EXPECT_EQ(error, luzia::make_error_code(luzia::Error::disabled));
+    EXPECT_EQ(run_error, luzia::make_error_code(luzia::Error::disabled));
+}
+
+} // namespace
+} // namespace luzia_test
