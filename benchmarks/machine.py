@@ -31,14 +31,17 @@ def boost_version(include):
 
 
 def description(boost_include):
+    processor = first_match(text_of("/proc/cpuinfo"), r"model name\s*: (.*)")
+    system = first_match(text_of("/etc/os-release"), r'PRETTY_NAME="(.*)"')
+    clang = output("clang++", "-dumpversion").strip()
     hiredis = text_of("/usr/include/hiredis/hiredis.h")
     rows = [
-        ("processor", f"{first_match(text_of('/proc/cpuinfo'), r'model name\s*: (.*)')}, {os.cpu_count()} cores"),
-        ("system", f"{first_match(text_of('/etc/os-release'), r'PRETTY_NAME="(.*)"')}, Linux {platform.release().split('-')[0]}"),
+        ("processor", f"{processor}, {os.cpu_count()} cores"),
+        ("system", f"{system}, Linux {platform.release().split('-')[0]}"),
         ("server", "Redis " + first_match(output("redis-server", "--version"), r"v=([\d.]+)") + ", on the same machine, over loopback"),
         ("hiredis", ".".join(first_match(hiredis, rf"HIREDIS_{part} (\d+)") for part in ("MAJOR", "MINOR", "PATCH"))),
         ("Boost", boost_version("/usr/include") + (f"; Boost.Redis from {boost_version(boost_include)}" if boost_include else "; no Boost.Redis")),
-        ("compilers", f"GCC {output('g++', '-dumpfullversion').strip()} (-O3)" + (f", Clang {clang}" if (clang := output("clang++", "-dumpversion").strip()) else "")),
+        ("compilers", f"GCC {output('g++', '-dumpfullversion').strip()} (-O3)" + (f", Clang {clang}" if clang else "")),
         ("date", datetime.date.today().isoformat()),
     ]
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows)

@@ -6,6 +6,7 @@
 #include <luzia/cache_client.hpp>
 #include <luzia/codec/binary_codecs.hpp>
 #include <luzia/codec/json_codec.hpp>
+#include <luzia/codec/raw_codec.hpp>
 #include <luzia/hiredis/reader.hpp>
 #include <luzia/redis/command.hpp>
 
