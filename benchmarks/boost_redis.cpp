@@ -117,6 +117,6 @@ int main(int count, char** arguments) {
     }
     asio::co_spawn(io, begin(connection, run, request, is_get ? bytes : 2), asio::detached);
     io.run();
-    run.print(bytes);
+    run.print(bytes >= 1024 ? bytes : 0);
     return 0;
 }

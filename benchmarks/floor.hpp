@@ -13,8 +13,9 @@
 #include <boost/asio/write.hpp>
 
 #include <algorithm>
-#include <cstdlib>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,15 +23,22 @@ namespace benchmark {
 
 namespace asio = boost::asio;
 
-/// How bytes come in and go out; the defaults are the fastest that were found at 64, 256 and 1024 in flight.
+/// How bytes come in and go out: the fastest that were found at 64, 256 and 1024 in flight, and for larger values.
 struct FloorTuning {
-    static std::size_t from_environment(const char* name, std::size_t otherwise) {
-        const char* const text = std::getenv(name);
-        return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+    std::size_t read_bytes = 16 * 1024;
+    std::size_t slice_bytes = 2 * 1024; ///< fed to hiredis at a time: it compacts its buffer
+    std::size_t early = 32;             ///< replies after which what they allow is sent, inside a read
+    bool is_buffer_kept = false;
+
+    [[nodiscard]] static FloorTuning for_values_of(std::size_t bytes) {
+        FloorTuning tuning;
+        if (bytes < 8 * 1024) { return tuning; }
+        tuning.read_bytes = 256 * 1024;
+        tuning.slice_bytes = 256 * 1024;
+        tuning.early = 1;
+        tuning.is_buffer_kept = true;
+        return tuning;
     }
-    std::size_t read_bytes = from_environment("FLOOR_READ", 16 * 1024);
-    std::size_t slice_bytes = from_environment("FLOOR_SLICE", 2 * 1024); ///< fed to hiredis at a time: it compacts its buffer
-    std::size_t early = from_environment("FLOOR_EARLY", 32);             ///< replies after which what they allow is sent, inside a read
 };
 
 /// One connection. The owner has `on_value(std::string&&)`, called for each string, and `on_replies(count)`, called for each slice that was
@@ -38,26 +46,37 @@ struct FloorTuning {
 template <class Owner>
 class FloorConnection {
 public:
-    FloorConnection(asio::io_context& io, std::uint16_t port, Owner& owner) : socket_(io), owner_(owner), buffer_(tuning_.read_bytes) {
+    FloorConnection(asio::io_context& io, std::uint16_t port, Owner& owner, FloorTuning tuning = FloorTuning())
+        : tuning_(tuning), socket_(io), owner_(owner), buffer_(tuning.read_bytes) {
         socket_.connect({asio::ip::make_address("127.0.0.1"), port});
         socket_.set_option(asio::ip::tcp::no_delay(true));
         socket_.non_blocking(true);
         reader_ = ::redisReaderCreateWithFunctions(&functions());
         reader_->privdata = this;
+        if (tuning_.is_buffer_kept) { reader_->maxbuf = 0; } // or hiredis gives its buffer back whenever it is empty
     }
     FloorConnection(const FloorConnection&) = delete;
     FloorConnection& operator=(const FloorConnection&) = delete;
     ~FloorConnection() { ::redisReaderFree(reader_); }
 
+    /// A long command is not copied, and has to stay where it is.
     void queue(const std::string& command, std::size_t count = 1) {
+        if (command.size() >= 8 * 1024) {
+            waiting_long_.insert(waiting_long_.end(), count, asio::buffer(command));
+            return;
+        }
         for (std::size_t i = 0; i < count; ++i) {
             waiting_ += command;
         }
     }
 
     void flush() {
-        if (is_writing_ || waiting_.empty()) { return; }
+        if (is_writing_ || (waiting_.empty() && waiting_long_.empty())) { return; }
         is_writing_ = true;
+        if (!waiting_long_.empty()) {
+            write_long();
+            return;
+        }
         writing_.swap(waiting_);
         waiting_.clear();
         boost::system::error_code error;
@@ -67,11 +86,7 @@ public:
             return;
         }
         require(!error || error == asio::error::would_block, "a write failed");
-        asio::async_write(socket_, asio::buffer(writing_) + written, [this](boost::system::error_code failed, std::size_t) {
-            require(!failed, "a write failed");
-            is_writing_ = false;
-            flush();
-        });
+        asio::async_write(socket_, asio::buffer(writing_) + written, written_handler());
     }
 
     void read() {
@@ -86,6 +101,21 @@ public:
     void close() { socket_.close(); }
 
 private:
+    void write_long() {
+        writing_long_.swap(waiting_long_);
+        waiting_long_.clear();
+        asio::async_write(socket_, writing_long_, written_handler());
+    }
+
+    auto written_handler() {
+        return [this](boost::system::error_code error, std::size_t) {
+            if (error == asio::error::operation_aborted) { return; }
+            require(!error, "a write failed");
+            is_writing_ = false;
+            flush();
+        };
+    }
+
     void take(std::size_t size) {
         for (std::size_t start = 0; start < size; start += tuning_.slice_bytes) {
             const std::size_t slice = std::min(tuning_.slice_bytes, size - start);
@@ -133,6 +163,8 @@ private:
     redisReader* reader_ = nullptr;
     std::string waiting_;
     std::string writing_;
+    std::vector<asio::const_buffer> waiting_long_;
+    std::vector<asio::const_buffer> writing_long_;
     bool is_writing_ = false;
     std::size_t unsent_ = 0;
     std::vector<char> buffer_;
@@ -148,8 +180,8 @@ private:
 template <class Use>
 class FloorLoop {
 public:
-    FloorLoop(asio::io_context& io, std::uint16_t port, Run& run, std::string command, Use use)
-        : run_(run), command_(std::move(command)), use_(std::move(use)), connection_(io, port, *this) {
+    FloorLoop(asio::io_context& io, std::uint16_t port, Run& run, std::string command, Use use, FloorTuning tuning = FloorTuning())
+        : run_(run), command_(std::move(command)), use_(std::move(use)), connection_(io, port, *this, tuning) {
         run_.start();
         connection_.queue(command_, run_.begin(run_.depth()));
         connection_.flush();

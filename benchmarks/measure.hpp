@@ -32,6 +32,13 @@ inline void require(bool condition, const char* what) {
     return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+/// How often a thread of this process has gone to sleep: for a lock, or for want of work.
+[[nodiscard]] inline std::size_t voluntary_switches() {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return static_cast<std::size_t>(usage.ru_nvcsw);
+}
+
 /// The command line, in the order that the usage line has.
 class Arguments {
 public:
@@ -79,12 +86,15 @@ public:
         processor_ = processor_seconds() - processor_;
         return true;
     }
-    /// Operations a second, bytes of values a second where they have a size, and processor time an operation.
+    /// Operations a second, or bytes of values a second where they have a size, and processor time an operation.
     void print(std::size_t value_bytes = 0) const {
         require(left_ == 0, "the run ended before its last operation");
         const auto count = static_cast<double>(total_);
-        print_figure("op/s", count / took_);
-        if (value_bytes != 0) { print_figure("MB/s", count * static_cast<double>(value_bytes) / took_ / 1e6); }
+        if (value_bytes == 0) {
+            print_figure("op/s", count / took_);
+        } else {
+            print_figure("MB/s", count * static_cast<double>(value_bytes) / took_ / 1e6);
+        }
         print_figure("cpu ns/op", processor_ / count * 1e9);
     }
 

@@ -5,7 +5,7 @@ part_throughput() { # raw GET and SET of 100 bytes on one connection
     for ((round = 0; round < $(times 5); ++round)); do
         for operation in get set; do
             for depth in 1 64 256 1024; do
-                case $depth in 1) total=$(size 15000) ;; 64) total=$(size 250000) ;; *) total=$(size 500000) ;; esac
+                case $depth in 1) total=$(size 10000) ;; 64) total=$(size 250000) ;; *) total=$(size 500000) ;; esac
                 for contestant in floor redis-benchmark Boost.Redis luzia; do
                     closed_loop "$operation $depth in flight" $contestant $operation $depth "$total"
                 done
@@ -52,6 +52,11 @@ part_threads() { # one client shared by four threads
         figure "256 in flight" "4 threads 1 connection" "$programs/threads" "$port" 4 1 256 "$(size 300000)"
         figure "256 in flight" "1 thread 4 connections" "$programs/threads" "$port" 1 4 256 "$(size 300000)"
         figure "256 in flight" "4 threads 4 connections" "$programs/threads" "$port" 4 4 256 "$(size 300000)"
+    done
+    for connections in 1 4; do # strace slows the threads down, so that they meet less often than they would
+        figure "256 in flight under strace" "4 threads $connections connection$([ $connections = 1 ] || echo s)" \
+            bash -c "strace -f -c -e trace=futex -o '$private/futex' '$programs/threads' $port 4 $connections 256 $(size 100000) >'$private/ignored'
+                     awk '\$NF == \"futex\" { print \"futex calls/op,\" \$4 / $(size 100000) }' '$private/futex'"
     done
 }
 
@@ -114,7 +119,7 @@ part_invalidate() { # every tenth key of many removed by a pattern, while anothe
     "$programs/invalidate" "$port" fill "$keys"
     start=$(date +%s%N)
     ask --scan --pattern 'match:*' | xargs redis-cli -p "$port" unlink >/dev/null
-    echo "$part,$keys keys,redis-cli --scan | xargs unlink,s,$(awk "BEGIN { print ($(date +%s%N) - $start) / 1e9 }")" >>"$raw/$part.csv"
+    echo "$part,$keys keys,redis-cli scan and unlink,s,$(awk "BEGIN { print ($(date +%s%N) - $start) / 1e9 }")" >>"$raw/$part.csv"
 }
 
 compile_with() { # compiler
@@ -156,5 +161,5 @@ part_growth() { # whether an operation costs the same however many there are
 part_pieces() { # in-process, by Google Benchmark: time of the processor
     [ -x "$programs/pieces" ] || { echo "no Google Benchmark here: left out" >&2; return 0; }
     "$programs/pieces" --benchmark_format=csv --benchmark_repetitions="$(times 3)" --benchmark_min_time="$([ $mode = quick ] && echo 0.01 || echo 0.15)" 2>/dev/null |
-        awk -F, -v part="$part" '$1 ~ /^"/ && $1 !~ /_(mean|median|stddev|cv)"$/ { gsub(/"/, "", $1); print part "," $1 ",luzia,ns," $4 }' >>"$raw/$part.csv"
+        awk -F, -v part="$part" '$1 ~ /^"/ && $1 !~ /_(mean|median|stddev|cv)"$/ { gsub(/"/, "", $1); sub(/:\//, ": ", $1); print part "," $1 ",luzia,ns," ($7 != "" ? 1e9 / $7 : $4) }' >>"$raw/$part.csv"
 }

@@ -48,9 +48,11 @@ int main(int count, char** arguments) {
     }
     Shared shared{static_cast<std::ptrdiff_t>(total), static_cast<std::ptrdiff_t>(total)};
     double processor = 0;
+    std::size_t switches = 0;
     Clock::time_point start;
     asio::co_spawn(io, store(cache, keys), [&](std::exception_ptr) {
         processor = processor_seconds();
+        switches = voluntary_switches();
         start = Clock::now();
         for (std::size_t i = 0; i < depth; ++i) {
             asio::co_spawn(io, read_again(cache, shared, keys[i % keys.size()]), asio::detached);
@@ -66,5 +68,6 @@ int main(int count, char** arguments) {
     }
     print_figure("op/s", static_cast<double>(total) / seconds_since(start));
     print_figure("cpu ns/op", (processor_seconds() - processor) / static_cast<double>(total) * 1e9);
+    print_figure("switches/op", static_cast<double>(voluntary_switches() - switches) / static_cast<double>(total));
     return 0;
 }

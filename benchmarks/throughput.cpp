@@ -12,8 +12,9 @@ using namespace benchmark;
 void run_floor(std::uint16_t port, std::string_view operation, std::string_view key, const std::string& value, Run& run) {
     asio::io_context io(1);
     if (operation == "get") {
-        FloorLoop loop(io, port, run, command_of({"GET", key}),
-                       [&](std::string&& got) { require(got.size() == value.size(), "wrong value"); });
+        FloorLoop loop(
+            io, port, run, command_of({"GET", key}), [&](std::string&& got) { require(got.size() == value.size(), "wrong value"); },
+            FloorTuning::for_values_of(value.size()));
         io.run();
     } else {
         FloorLoop loop(io, port, run, command_of({"SET", key, value}), [](std::string&&) {});
@@ -45,6 +46,6 @@ int main(int count, char** arguments) {
     const std::string key = given.text(7).empty() ? "value:" + std::to_string(bytes) : std::string(given.text(7));
     Run run(given.number(4), given.number(5));
     (given.text(2) == "floor" ? run_floor : run_luzia)(given.port(), given.text(3), key, value, run);
-    run.print(bytes);
+    run.print(bytes >= 1024 ? bytes : 0);
     return 0;
 }
