@@ -1,0 +1,206 @@
+// floor.hpp: the floor: what redisReader and Asio alone cost, in a loop written by hand for one command. No deadlines, no cancellation,
+// no reconnects, no threads.
+#pragma once
+
+#include "measure.hpp"
+
+#include <luzia/hiredis/version.hpp>
+#include <luzia/redis/command.hpp>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
+
+#include <algorithm>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace benchmark {
+
+namespace asio = boost::asio;
+
+/// How bytes come in and go out: the fastest that were found at 64, 256 and 1024 in flight, and for larger values.
+struct FloorTuning {
+    std::size_t read_bytes = 16 * 1024;
+    std::size_t slice_bytes = 2 * 1024; ///< fed to hiredis at a time: it compacts its buffer
+    std::size_t early = 32;             ///< replies after which what they allow is sent, inside a read
+    bool is_buffer_kept = false;
+
+    [[nodiscard]] static FloorTuning for_values_of(std::size_t bytes) {
+        FloorTuning tuning;
+        if (bytes < 8 * 1024) { return tuning; }
+        tuning.read_bytes = 256 * 1024;
+        tuning.slice_bytes = 256 * 1024;
+        tuning.early = 1;
+        tuning.is_buffer_kept = true;
+        return tuning;
+    }
+};
+
+/// One connection. The owner has `on_value(std::string&&)`, called for each string, and `on_replies(count)`, called for each slice that was
+/// read.
+template <class Owner>
+class FloorConnection {
+public:
+    FloorConnection(asio::io_context& io, std::uint16_t port, Owner& owner, FloorTuning tuning = FloorTuning())
+        : tuning_(tuning), socket_(io), owner_(owner), buffer_(tuning.read_bytes) {
+        socket_.connect({asio::ip::make_address("127.0.0.1"), port});
+        socket_.set_option(asio::ip::tcp::no_delay(true));
+        socket_.non_blocking(true);
+        reader_ = ::redisReaderCreateWithFunctions(&functions());
+        reader_->privdata = this;
+        if (tuning_.is_buffer_kept) { reader_->maxbuf = 0; } // or hiredis gives its buffer back whenever it is empty
+    }
+    FloorConnection(const FloorConnection&) = delete;
+    FloorConnection& operator=(const FloorConnection&) = delete;
+    ~FloorConnection() { ::redisReaderFree(reader_); }
+
+    /// A long command is not copied, and has to stay where it is.
+    void queue(const std::string& command, std::size_t count = 1) {
+        if (command.size() >= 8 * 1024) {
+            waiting_long_.insert(waiting_long_.end(), count, asio::buffer(command));
+            return;
+        }
+        for (std::size_t i = 0; i < count; ++i) {
+            waiting_ += command;
+        }
+    }
+
+    void flush() {
+        if (is_writing_ || (waiting_.empty() && waiting_long_.empty())) { return; }
+        is_writing_ = true;
+        if (!waiting_long_.empty()) {
+            write_long();
+            return;
+        }
+        writing_.swap(waiting_);
+        waiting_.clear();
+        boost::system::error_code error;
+        const std::size_t written = socket_.write_some(asio::buffer(writing_), error); // mostly all of it, and then no handler is needed
+        if (written == writing_.size()) {
+            is_writing_ = false;
+            return;
+        }
+        require(!error || error == asio::error::would_block, "a write failed");
+        asio::async_write(socket_, asio::buffer(writing_) + written, written_handler());
+    }
+
+    void read() {
+        socket_.async_read_some(asio::buffer(buffer_), [this](boost::system::error_code error, std::size_t size) {
+            if (error == asio::error::operation_aborted) { return; }
+            require(!error, "a read failed");
+            take(size);
+            if (socket_.is_open()) { read(); }
+        });
+    }
+
+    void close() { socket_.close(); }
+
+private:
+    void write_long() {
+        writing_long_.swap(waiting_long_);
+        waiting_long_.clear();
+        asio::async_write(socket_, writing_long_, written_handler());
+    }
+
+    auto written_handler() {
+        return [this](boost::system::error_code error, std::size_t) {
+            if (error == asio::error::operation_aborted) { return; }
+            require(!error, "a write failed");
+            is_writing_ = false;
+            flush();
+        };
+    }
+
+    void take(std::size_t size) {
+        for (std::size_t start = 0; start < size; start += tuning_.slice_bytes) {
+            const std::size_t slice = std::min(tuning_.slice_bytes, size - start);
+            require(::redisReaderFeed(reader_, buffer_.data() + start, slice) == REDIS_OK, "hiredis takes no more");
+            std::size_t replies = 0;
+            void* reply = nullptr;
+            while (::redisReaderGetReply(reader_, &reply) == REDIS_OK && reply != nullptr) {
+                ++replies;
+            }
+            require(reader_->err == 0, "no reply that hiredis understands");
+            if (replies != 0) { owner_.on_replies(replies); }
+            unsent_ += replies;
+            if (tuning_.early != 0 && unsent_ >= tuning_.early) {
+                unsent_ = 0;
+                flush();
+            }
+        }
+        unsent_ = 0;
+        if (socket_.is_open()) { flush(); }
+    }
+
+    static redisReplyObjectFunctions& functions() {
+        static redisReplyObjectFunctions all = [] {
+            redisReplyObjectFunctions made{};
+            made.createString = [](const redisReadTask* task, char* text, std::size_t size) -> void* {
+                auto& self = *static_cast<FloorConnection*>(task->privdata);
+                require(task->type != REDIS_REPLY_ERROR, "the server refused");
+                if (task->type == REDIS_REPLY_STRING) { self.owner_.on_value(std::string(text, size)); } // a value of one's own
+                return &self;
+            };
+            made.createArray = [](const redisReadTask* task, auto) -> void* { return task->privdata; };
+            made.createNil = [](const redisReadTask*) -> void* {
+                require(false, "no such key");
+                return nullptr;
+            };
+            made.freeObject = [](void*) {};
+            return made;
+        }();
+        return all;
+    }
+
+    FloorTuning tuning_;
+    asio::ip::tcp::socket socket_;
+    Owner& owner_;
+    redisReader* reader_ = nullptr;
+    std::string waiting_;
+    std::string writing_;
+    std::vector<asio::const_buffer> waiting_long_;
+    std::vector<asio::const_buffer> writing_long_;
+    bool is_writing_ = false;
+    std::size_t unsent_ = 0;
+    std::vector<char> buffer_;
+};
+
+[[nodiscard]] inline std::string command_of(std::initializer_list<std::string_view> arguments) {
+    std::string command;
+    luzia::redis::append_command(command, {arguments.begin(), arguments.size()});
+    return command;
+}
+
+/// The closed loop: `depth` commands kept in flight, what is read answered with as many new ones. `use` gets each value.
+template <class Use>
+class FloorLoop {
+public:
+    FloorLoop(asio::io_context& io, std::uint16_t port, Run& run, std::string command, Use use, FloorTuning tuning = FloorTuning())
+        : run_(run), command_(std::move(command)), use_(std::move(use)), connection_(io, port, *this, tuning) {
+        run_.start();
+        connection_.queue(command_, run_.begin(run_.depth()));
+        connection_.flush();
+        connection_.read();
+    }
+    void on_value(std::string&& value) { use_(std::move(value)); }
+    void on_replies(std::size_t count) {
+        if (run_.end(count)) {
+            connection_.close();
+            return;
+        }
+        connection_.queue(command_, run_.begin(count));
+    }
+
+private:
+    Run& run_;
+    std::string command_;
+    Use use_;
+    FloorConnection<FloorLoop> connection_;
+};
+
+} // namespace benchmark

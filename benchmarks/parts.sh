@@ -1,0 +1,165 @@
+# Sourced by benchmarks/run: the parts, each a question that the table answers.
+
+part_throughput() { # raw GET and SET of 100 bytes on one connection
+    local round operation depth total contestant
+    for ((round = 0; round < $(times 5); ++round)); do
+        for operation in get set; do
+            for depth in 1 64 256 1024; do
+                case $depth in 1) total=$(size 10000) ;; 64) total=$(size 250000) ;; *) total=$(size 500000) ;; esac
+                for contestant in floor redis-benchmark Boost.Redis luzia; do
+                    closed_loop "$operation $depth in flight" $contestant $operation $depth "$total"
+                done
+            done
+        done
+    done
+}
+
+part_typed() { # a JSON document of 437 bytes as a struct
+    local round depth contestant
+    for ((round = 0; round < $(times 5); ++round)); do
+        for depth in 1 64 256 1024; do
+            for contestant in floor luzia; do
+                figure "JSON get $depth in flight" $contestant "$programs/typed" "$port" $contestant $depth "$(size $((depth == 1 ? 10000 : 60000)))"
+            done
+        done
+    done
+}
+
+part_values() { # larger values: bytes a second, and how often each byte is copied
+    local round operation bytes contestant
+    for ((round = 0; round < $(times 5); ++round)); do
+        for operation in get set; do
+            for bytes in 1024 16384 1048576; do
+                case $bytes in 1024) depth=64 total=200000 ;; 16384) depth=64 total=40000 ;; *) depth=8 total=1000 ;; esac
+                for contestant in floor luzia Boost.Redis; do
+                    closed_loop "$operation of $bytes bytes" $contestant $operation $depth "$(size $total)" $bytes
+                done
+            done
+        done
+    done
+    for bytes in 1024 16384 1048576; do
+        for contestant in floor luzia Boost.Redis; do
+            [ $contestant != Boost.Redis ] || [ -n "$boost_include" ] || continue
+            figure "get of $bytes bytes" $contestant python3 benchmarks/counts.py "$programs" "$port" $contestant get 8 $bytes copies
+        done
+    done
+}
+
+part_threads() { # one client shared by four threads
+    local round
+    for ((round = 0; round < $(times 5); ++round)); do
+        figure "256 in flight" "1 thread 1 connection" "$programs/threads" "$port" 1 1 256 "$(size 300000)"
+        figure "256 in flight" "4 threads 1 connection" "$programs/threads" "$port" 4 1 256 "$(size 300000)"
+        figure "256 in flight" "1 thread 4 connections" "$programs/threads" "$port" 1 4 256 "$(size 300000)"
+        figure "256 in flight" "4 threads 4 connections" "$programs/threads" "$port" 4 4 256 "$(size 300000)"
+    done
+    for connections in 1 4; do # strace slows the threads down, so that they meet less often than they would
+        figure "256 in flight under strace" "4 threads $connections connection$([ $connections = 1 ] || echo s)" \
+            bash -c "strace -f -c -e trace=futex -o '$private/futex' '$programs/threads' $port 4 $connections 256 $(size 100000) >'$private/ignored'
+                     awk '\$NF == \"futex\" { print \"futex calls/op,\" \$4 / $(size 100000) }' '$private/futex'"
+    done
+}
+
+part_counts() { # what one operation costs, counted
+    local contestant
+    for contestant in floor luzia Boost.Redis; do
+        [ $contestant != Boost.Redis ] || [ -n "$boost_include" ] || continue
+        [ $contestant/$mode != Boost.Redis/quick ] || continue
+        figure "get 64 in flight" $contestant python3 benchmarks/counts.py "$programs" "$port" $contestant get 64 100 memory instructions calls
+        if [ $mode != quick ]; then
+            figure "set 64 in flight" $contestant python3 benchmarks/counts.py "$programs" "$port" $contestant set 64 100 memory instructions calls
+            figure "get 1 in flight" $contestant python3 benchmarks/counts.py "$programs" "$port" $contestant get 1 100 memory instructions calls
+        fi
+        figure "memory of a pending get" $contestant python3 benchmarks/counts.py "$programs" "$port" $contestant get 1 100 pending
+    done
+    for contestant in floor luzia; do
+        figure "memory of an idle connected client" $contestant env LD_PRELOAD="$programs/counted.so" "$programs/idle" "$port" $contestant
+    done
+    if [ -n "$boost_include" ]; then
+        figure "memory of an idle connected client" Boost.Redis env LD_PRELOAD="$programs/counted.so" "$programs/boost_redis" "$port" Boost.Redis idle 100 1
+    fi
+}
+
+part_latency() { # a fixed rate, timed from when each operation was due
+    local round percent rate peak contestant
+    peak=$({
+        "$programs/throughput" "$port" floor get 256 "$(size 300000)"
+        "$programs/throughput" "$port" luzia get 256 "$(size 300000)"
+        [ -z "$boost_include" ] || "$programs/boost_redis" "$port" Boost.Redis get 256 "$(size 300000)"
+    } | awk -F, '$1 == "op/s" && (least == 0 || $2 < least) { least = $2 } END { printf "%d", least }')
+    for ((round = 0; round < $(times 5); ++round)); do
+        for percent in 20 50 80; do
+            rate=$((peak * percent / 100))
+            for contestant in floor luzia; do
+                figure "$percent % of the slowest's peak" $contestant "$programs/open_loop" "$port" $contestant $rate "$(size $rate)"
+            done
+            [ -z "$boost_include" ] ||
+                figure "$percent % of the slowest's peak" Boost.Redis "$programs/boost_redis" "$port" Boost.Redis rate $rate "$(size $rate)"
+        done
+    done
+}
+
+part_many() { # 1,000 keys of 100 bytes
+    local round contestant
+    for ((round = 0; round < $(times 7); ++round)); do
+        for contestant in mget-by-hand gets-by-hand get_many gets; do
+            figure "1000 keys" $contestant "$programs/many" "$port" $contestant 1000 "$(size 300)"
+        done
+    done
+}
+
+part_invalidate() { # every tenth key of many removed by a pattern, while another coroutine reads
+    local round keys start
+    keys=$(size 1000000)
+    for ((round = 0; round < $(times 3); ++round)); do
+        ask flushall >/dev/null
+        "$programs/invalidate" "$port" fill "$keys"
+        figure "$keys keys" luzia "$programs/invalidate" "$port" measure
+    done
+    "$programs/invalidate" "$port" fill "$keys"
+    start=$(date +%s%N)
+    ask --scan --pattern 'match:*' | xargs redis-cli -p "$port" unlink >/dev/null
+    echo "$part,$keys keys,redis-cli scan and unlink,s,$(awk "BEGIN { print ($(date +%s%N) - $start) / 1e9 }")" >>"$raw/$part.csv"
+}
+
+compile_with() { # compiler
+    local libraries=(-lspdlog -lfmt)
+    command -v "$1" >/dev/null || { echo "no $1 here: left out" >&2; return 0; }
+    figure "$1 -O2" baseline python3 benchmarks/compile/measure.py "$1" benchmarks/compile/baseline.cpp "${libraries[@]}"
+    [ "$mode/$1" != quick/clang++ ] || return 0
+    figure "$1 -O2" luzia python3 benchmarks/compile/measure.py "$1" benchmarks/compile/luzia.cpp -Iinclude "${libraries[@]}" -lhiredis
+    [ $mode != quick ] && [ -n "$boost_include" ] || return 0
+    figure "$1 -O2" Boost.Redis python3 benchmarks/compile/measure.py "$1" benchmarks/compile/boost_redis.cpp -I"$boost_include" \
+        "${libraries[@]}" -lssl -lcrypto
+}
+
+part_compile_gcc() { compile_with g++; }     # a program of 20 lines
+part_compile_clang() { compile_with clang++; }
+
+part_growth() { # whether an operation costs the same however many there are
+    local round depth connections keys
+    for ((round = 0; round < $(times 3); ++round)); do
+        for depth in 1 10 100 1000 10000 100000; do
+            for contestant in floor luzia; do
+                closed_loop "$depth pending" $contestant get $depth "$(size $((depth == 1 ? 10000 : depth < 1000 ? 200000 : 400000)) $depth)"
+            done
+        done
+        for connections in 1 2 4 8 16; do
+            figure "$connections connections" luzia "$programs/threads" "$port" 1 $connections 256 "$(size 200000)"
+        done
+    done
+    local sizes=(10 1000 100000 1000000)
+    [ $mode != quick ] || sizes=(10 1000 100000)
+    [ $mode != full ] || sizes+=(10000000)
+    for keys in "${sizes[@]}"; do
+        ask flushall >/dev/null
+        "$programs/invalidate" "$port" fill "$keys"
+        figure "pattern walk of $keys keys" luzia bash -c "'$programs/invalidate' $port measure | awk -F, '\$1 == \"s\" { print \"us/key,\" \$2 / $keys * 1e6 }'"
+    done
+}
+
+part_pieces() { # in-process, by Google Benchmark: time of the processor
+    [ -x "$programs/pieces" ] || { echo "no Google Benchmark here: left out" >&2; return 0; }
+    "$programs/pieces" --benchmark_format=csv --benchmark_repetitions="$(times 3)" --benchmark_min_time="$([ $mode = quick ] && echo 0.01 || echo 0.15)" 2>/dev/null |
+        awk -F, -v part="$part" '$1 ~ /^"/ && $1 !~ /_(mean|median|stddev|cv)"$/ { gsub(/"/, "", $1); sub(/:\//, ": ", $1); print part "," $1 ",luzia,ns," ($7 != "" ? 1e9 / $7 : $4) }' >>"$raw/$part.csv"
+}

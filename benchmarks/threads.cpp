@@ -1,0 +1,73 @@
+// threads.cpp: one client shared by the threads of one io_context, over one connection or several: GETs of raw bytes in a closed loop.
+#include "library.hpp"
+
+#include <atomic>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace benchmark;
+
+struct Shared {
+    std::atomic<std::ptrdiff_t> left_to_begin;
+    std::atomic<std::ptrdiff_t> left;
+};
+
+asio::awaitable<void> read_again(RawClient& cache, Shared& shared, std::string key) {
+    while (shared.left_to_begin.fetch_sub(1, std::memory_order_relaxed) > 0) {
+        const auto value = co_await cache.get(key);
+        require(value && value->size() == 100, "not the value");
+        if (shared.left.fetch_sub(1, std::memory_order_relaxed) == 1) { cache.close(); }
+    }
+}
+
+asio::awaitable<void> store(RawClient& cache, std::vector<std::string> keys) {
+    const std::string value(100, 'v');
+    for (const std::string& key : keys) {
+        const luzia::Effect stored = co_await cache.set(key, value, luzia::no_expiry);
+        require(stored.count == 1, "no server");
+    }
+}
+
+} // namespace
+
+int main(int count, char** arguments) {
+    const Arguments given(count, arguments, 5, "PORT THREADS CONNECTIONS DEPTH TOTAL");
+    spdlog::set_level(spdlog::level::warn);
+    const std::size_t threads = given.number(2);
+    const std::size_t depth = given.number(4);
+    const std::size_t total = given.number(5);
+
+    asio::io_context io(static_cast<int>(threads));
+    RawClient cache(io, options_for(given.port(), given.number(3)));
+    std::vector<std::string> keys; // many, so that every connection gets its share
+    for (int i = 0; i < 256; ++i) {
+        keys.push_back("thread:" + std::to_string(i));
+    }
+    Shared shared{static_cast<std::ptrdiff_t>(total), static_cast<std::ptrdiff_t>(total)};
+    double processor = 0;
+    std::size_t switches = 0;
+    Clock::time_point start;
+    asio::co_spawn(io, store(cache, keys), [&](std::exception_ptr) {
+        processor = processor_seconds();
+        switches = voluntary_switches();
+        start = Clock::now();
+        for (std::size_t i = 0; i < depth; ++i) {
+            asio::co_spawn(io, read_again(cache, shared, keys[i % keys.size()]), asio::detached);
+        }
+    });
+    std::vector<std::thread> others;
+    for (std::size_t i = 1; i < threads; ++i) {
+        others.emplace_back([&] { io.run(); });
+    }
+    io.run();
+    for (std::thread& other : others) {
+        other.join();
+    }
+    print_figure("op/s", static_cast<double>(total) / seconds_since(start));
+    print_figure("cpu ns/op", (processor_seconds() - processor) / static_cast<double>(total) * 1e9);
+    print_figure("switches/op", static_cast<double>(voluntary_switches() - switches) / static_cast<double>(total));
+    return 0;
+}
