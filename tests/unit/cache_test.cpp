@@ -1,4 +1,5 @@
-// unit/cache_test.cpp: options and what the environment says, results, counts, drains, and which client is deduced from what.
+// unit/cache_test.cpp: options and what the environment says, results, counts, drains, turns, and which client is deduced from what.
+#include <luzia/cache/completions.hpp>
 #include <luzia/cache/counters.hpp>
 #include <luzia/cache/drain.hpp>
 #include <luzia/cache/options.hpp>
@@ -14,6 +15,7 @@
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 
@@ -22,7 +24,9 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <deque>
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -671,6 +675,145 @@ TEST(DrainWaiter, IsReleasedWhereTheContextGoesFirst) {
         book.leave(half);
     }
     EXPECT_EQ(alive.use_count(), 1);
+}
+
+// Turns.
+
+using cache::Completion;
+using cache::Completions;
+
+/// A completion that does what it is told, and notes that it was called or let go.
+class Told final : public Completion {
+public:
+    Told(std::vector<std::string>& notes, std::string name, std::function<void()> act = {})
+        : notes_(&notes), name_(std::move(name)), act_(std::move(act)) {}
+    void complete() override {
+        notes_->push_back(name_);
+        if (act_) { act_(); }
+    }
+    void abandon() noexcept override { notes_->push_back("let go of " + name_); }
+
+private:
+    std::vector<std::string>* notes_;
+    std::string name_;
+    std::function<void()> act_;
+};
+
+TEST(Completions, TakeTurnsOnTheExecutorInTheirOrderNeverInsideTheCall) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const auto completions = std::make_shared<Completions>(io.get_executor());
+    Told first(notes, "first");
+    Told second(notes, "second");
+    completions->push(first);
+    completions->push(second);
+    EXPECT_TRUE(notes.empty());
+    io.run();
+    EXPECT_EQ(notes, (std::vector<std::string>{"first", "second"}));
+}
+
+TEST(Completions, ATurnIsShortWhereNothingIsElsewhereAndAQuarterOfWhatIs) {
+    EXPECT_EQ(cache::next_turn_length(0), 8U);
+    EXPECT_EQ(cache::next_turn_length(32), 8U);
+    EXPECT_EQ(cache::next_turn_length(400), 100U);
+    EXPECT_EQ(cache::next_turn_length(1'000'000), 256U);
+}
+
+TEST(Completions, OthersOfTheExecutorComeBetweenTwoTurns) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const auto completions = std::make_shared<Completions>(io.get_executor());
+    std::deque<Told> many;
+    for (int i = 0; i < 20; ++i) {
+        completions->push(many.emplace_back(notes, "many"));
+    }
+    asio::post(io, [&] { notes.emplace_back("other"); });
+    io.run();
+    ASSERT_EQ(notes.size(), 21U);
+    EXPECT_EQ(notes[8], "other");
+}
+
+TEST(Completions, WhatAHandlerThrowsIsNoLossToThoseBehindIt) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const auto completions = std::make_shared<Completions>(io.get_executor());
+    Told throwing(notes, "throws", [] { throw std::runtime_error("out of run()"); });
+    Told behind(notes, "behind");
+    completions->push(throwing);
+    completions->push(behind);
+    EXPECT_THROW(io.run(), std::runtime_error);
+    io.run();
+    EXPECT_EQ(notes, (std::vector<std::string>{"throws", "behind"}));
+}
+
+TEST(Completions, AHandlerThatBlocksItsThreadKeepsBackNobody) {
+    asio::thread_pool pool(2);
+    std::vector<std::string> notes;
+    const auto completions = std::make_shared<Completions>(pool.get_executor());
+    std::promise<void> freed;
+    std::promise<void> ended;
+    Told blocked(notes, "blocked", [&] {
+        EXPECT_EQ(freed.get_future().wait_for(30s), std::future_status::ready);
+        ended.set_value();
+    });
+    std::vector<std::string> other_notes;
+    Told behind(other_notes, "behind", [&] { freed.set_value(); });
+    completions->push(blocked);
+    completions->push(behind);
+    EXPECT_EQ(ended.get_future().wait_for(30s), std::future_status::ready);
+    pool.join();
+}
+
+TEST(Completions, WhatATurnHasBegunIsSentAtItsEnd) {
+    struct Counting final : cache::Sender {
+        void send_gathered() noexcept override { ++sent; }
+        int sent = 0;
+    };
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const auto completions = std::make_shared<Completions>(io.get_executor());
+    auto sender = std::make_shared<Counting>();
+    completions->send_by(sender);
+    std::deque<Told> many;
+    for (int i = 0; i < 20; ++i) {
+        completions->push(many.emplace_back(notes, "many"));
+    }
+    io.run();
+    EXPECT_EQ(sender->sent, 3); // 8, 8, 4
+    sender.reset();
+    Told last(notes, "last");
+    completions->push(last);
+    io.restart();
+    io.run(); // without a sender
+    EXPECT_EQ(notes.back(), "last");
+}
+
+TEST(Completions, WhatWaitsWhenTheContextGoesIsLetGo) {
+    std::vector<std::string> notes;
+    Told waiting(notes, "waiting");
+    Told late(notes, "late");
+    std::shared_ptr<Completions> completions;
+    {
+        asio::io_context io;
+        completions = std::make_shared<Completions>(io.get_executor());
+        completions->push(waiting);
+    }
+    EXPECT_EQ(notes, (std::vector<std::string>{"let go of waiting"}));
+    completions->push(late);
+    EXPECT_EQ(notes.back(), "let go of late");
+}
+
+TEST(Completions, KeepTheExecutorAtWorkWhileAnOperationIsUnderWay) {
+    asio::io_context io;
+    Completions completions(io.get_executor());
+    completions.begin();
+    completions.begin();
+    completions.end();
+    io.poll();
+    EXPECT_FALSE(io.stopped());
+    completions.end();
+    io.poll();
+    EXPECT_TRUE(io.stopped());
 }
 
 // Which client is made of what.

@@ -278,6 +278,62 @@ TEST(Reader, ALineThatBecomesCompleteDoesNotHideTheOneAfterIt) {
     EXPECT_EQ(parsed.replies, (std::vector<std::string>{"status(one)", "status(two)", "status(three)", "status(four)"}));
 }
 
+// Long strings, which go around hiredis's buffer.
+
+std::string bulk(std::size_t size, char fill = 'x') { return "$" + std::to_string(size) + "\r\n" + std::string(size, fill) + "\r\n"; }
+
+TEST(Reader, ALongStringIsReadWholeWhereverItIsSplit) {
+    for (const std::size_t size : {std::size_t{4095}, std::size_t{4096}, std::size_t{5000}, std::size_t{20'000}}) {
+        const std::string bytes = "+OK\r\n" + bulk(size) + ":7\r\n";
+        const std::vector<std::string> expected{"status(OK)", "string(" + std::string(size, 'x') + ")", "integer(7)"};
+        for (std::size_t at = 1; at < bytes.size(); at += at < 32 || at + 32 > bytes.size() ? 1 : 97) {
+            const std::string_view view(bytes);
+            const Parsed parsed = parse({view.substr(0, at), view.substr(at)});
+            ASSERT_FALSE(parsed.error) << size << " split at " << at;
+            ASSERT_EQ(parsed.replies, expected) << size << " split at " << at;
+        }
+        EXPECT_EQ(parse_bytewise(bytes).replies, expected);
+    }
+}
+
+TEST(Reader, LongStringsOneBehindTheOtherAreReadInOrder) {
+    std::string bytes;
+    std::vector<std::string> expected;
+    for (std::size_t i = 0; i < 50; ++i) {
+        const std::size_t size = i * 397;
+        const char fill = static_cast<char>('a' + i % 26);
+        bytes += bulk(size, fill) + (i % 3 == 0 ? "*2\r\n" + bulk(6000) + "$-1\r\n" : "");
+        expected.push_back("string(" + std::string(size, fill) + ")");
+        if (i % 3 == 0) { expected.push_back("array[string(" + std::string(6000, 'x') + ");nil;]"); }
+    }
+    EXPECT_EQ(parse_whole(bytes).replies, expected);
+    for (const std::size_t piece : {std::size_t{1000}, std::size_t{4096}, std::size_t{16'384}}) {
+        std::vector<std::string_view> pieces;
+        for (std::size_t at = 0; at < bytes.size(); at += piece) {
+            pieces.push_back(std::string_view(bytes).substr(at, piece));
+        }
+        EXPECT_EQ(parse(pieces).replies, expected);
+    }
+}
+
+TEST(Reader, ALongStringWithoutItsLineEndIsAProtocolError) {
+    const std::string text = "$5000\r\n" + std::string(5000, 'x');
+    expect_error(text + "xx", Error::protocol);
+    expect_error(text + "\rx", Error::protocol);
+    expect_error(text + "\n\r", Error::protocol);
+}
+
+TEST(Reader, ALongStringBeyondTheLimitsIsRefusedWhenItIsAnnounced) {
+    ReaderLimits limits;
+    limits.bulk_bytes = 5000;
+    expect_replies(bulk(5000), {"string(" + std::string(5000, 'x') + ")"});
+    expect_error("$5001\r\n", Error::reply_too_large, limits);
+    expect_error("$9999999999\r\n", Error::reply_too_large, limits);
+    limits.bulk_bytes = 100'000;
+    limits.reply_bytes = 5000;
+    expect_error("$5001\r\n", Error::reply_too_large, limits);
+}
+
 TEST(Reader, AnEmptyFeedChangesNothing) {
     const Parsed parsed = parse({"", "$3\r", "", "\nab", "", "c\r\n", ""});
     EXPECT_FALSE(parsed.error);
