@@ -2,9 +2,9 @@
 #include "check.hpp"
 
 #include <luzia/celery/follow_up.hpp>
-#include <luzia/celery/keeper.hpp>
 #include <luzia/celery/message.hpp>
 #include <luzia/celery/parameters.hpp>
+#include <luzia/celery/restoring.hpp>
 #include <luzia/celery/result.hpp>
 
 #include <cstddef>

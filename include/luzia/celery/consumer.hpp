@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/celery/execution.hpp>
+#include <luzia/celery/restoring.hpp>
 #include <luzia/celery/worker_core.hpp>
 
 #include <algorithm>
@@ -150,9 +151,6 @@ struct Lists {
     }
     return lists;
 }
-
-/// Claims whose answer was lost: what they may have taken is put back.
-[[nodiscard]] inline asio::awaitable<void> put_back(CorePtr core, std::uint64_t first, std::uint64_t count);
 
 /// Takes up to `most` messages. Returns how many came, or nothing where the broker does not answer.
 [[nodiscard]] inline asio::awaitable<std::optional<std::size_t>> claim(CorePtr core, std::size_t most, std::size_t turn) {

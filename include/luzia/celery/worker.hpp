@@ -5,6 +5,7 @@
 #include <luzia/celery/handler.hpp>
 #include <luzia/celery/keeper.hpp>
 #include <luzia/celery/remote_control.hpp>
+#include <luzia/celery/restoring.hpp>
 #include <luzia/celery/worker_core.hpp>
 #include <luzia/celery/worker_options.hpp>
 
