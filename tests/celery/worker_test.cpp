@@ -30,7 +30,6 @@ using celery::Json;
 using luzia::Error;
 using luzia::error_code;
 
-constexpr auto tuple = asio::as_tuple(asio::deferred);
 
 celery::WorkerOptions worker_options(const std::string& url, const LogLines& log) {
     celery::WorkerOptions options;
