@@ -9,7 +9,6 @@
 #include <luzia/celery/client.hpp>
 #include <luzia/celery/worker.hpp>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
@@ -29,7 +28,6 @@ namespace celery = luzia::celery;
 using celery::Json;
 using luzia::Error;
 using luzia::error_code;
-
 
 celery::WorkerOptions worker_options(const std::string& url, const LogLines& log) {
     celery::WorkerOptions options;
