@@ -331,7 +331,7 @@ TEST(Reader, ALongStringBeyondTheLimitsIsRefusedWhenItIsAnnounced) {
     expect_error("$9999999999\r\n", Error::reply_too_large, limits);
     limits.bulk_bytes = 100'000;
     limits.reply_bytes = 5000;
-    expect_error("$5001\r\n", Error::reply_too_large, limits);
+    expect_error(bulk(5001), Error::reply_too_large, limits);
 }
 
 TEST(Reader, AnEmptyFeedChangesNothing) {
