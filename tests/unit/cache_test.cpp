@@ -803,6 +803,22 @@ TEST(Completions, WhatWaitsWhenTheContextGoesIsLetGo) {
     EXPECT_EQ(notes.back(), "let go of late");
 }
 
+TEST(Completions, MayGoWithTheLastOfThoseThatWait) {
+    // As an operation keeps its client's state: the only owner there is.
+    struct Owner final : Completion {
+        void complete() override {}
+        void abandon() noexcept override { owned.reset(); }
+        std::shared_ptr<Completions> owned;
+    };
+    Owner last;
+    {
+        asio::io_context io;
+        last.owned = std::make_shared<Completions>(io.get_executor());
+    }
+    last.owned->push(last); // AddressSanitizer would tell
+    EXPECT_EQ(last.owned, nullptr);
+}
+
 TEST(Completions, KeepTheExecutorAtWorkWhileAnOperationIsUnderWay) {
     asio::io_context io;
     Completions completions(io.get_executor());

@@ -75,6 +75,7 @@ public:
 
     /// An operation has its answer. Any thread.
     void push(Completion& completion) {
+        const auto self = shared_from_this(); // a turn on another thread may end the last operation, and with it what owns this
         bool is_due = false;
         {
             const std::scoped_lock lock(mutex_);
