@@ -75,15 +75,6 @@ private:
     RedisServer& server_;
 };
 
-bool holds_soon(const std::function<bool()>& condition, std::chrono::seconds limit = 30s) {
-    const auto end = Clock::now() + limit;
-    while (!condition()) {
-        if (Clock::now() > end) { return false; }
-        std::this_thread::sleep_for(2ms);
-    }
-    return true;
-}
-
 TEST(CeleryCrash, WhatAWorkerHadClaimedAndWhatItRanIsRunByAnother) {
     RedisServer server;
     Books books(server);
@@ -250,6 +241,7 @@ TEST(CeleryCrash, AServerThatKeepsWhatItWasToldMayBeKilledAsWell) {
         twice += runs != "1" ? 1 : 0;
     }
     EXPECT_EQ(lost, 0);
+    EXPECT_LE(twice, 4 * kills); // what ran when the server was killed
     EXPECT_GT(taken.size(), static_cast<std::size_t>(count / 2));
     std::printf("[ celery   ] %zu tasks taken, %d refused, %d kills of the server, %d lost, %d run more than once\n", taken.size(), refused,
                 kills, lost, twice);

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <sstream>
@@ -51,6 +52,16 @@ struct CelerySettings {
     std::vector<std::string> more; ///< NAME=value
 };
 
+/// Waits on the test's own thread, for what happens in other threads and processes, until it does or the time is up.
+inline bool holds_soon(const std::function<bool()>& condition, std::chrono::seconds limit = std::chrono::seconds(30)) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    while (!condition()) {
+        if (std::chrono::steady_clock::now() > end) { return false; }
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    return true;
+}
+
 /// A worker of Celery, one task at a time; there when the constructor returns.
 class CeleryWorker {
 public:
@@ -62,12 +73,9 @@ public:
         }
         command.insert(command.end(), {"-n", name, "-Q", queues, "--logfile", directory_.file("worker.log")});
         process_ = std::make_unique<Process>(command);
-        const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-        while (log().find("ready.") == std::string::npos) {
-            if (std::chrono::steady_clock::now() > limit || process_->has_ended()) {
-                throw std::runtime_error("Celery's worker does not start: " + log());
-            }
-            std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        const auto says_something = [&] { return log().find("ready.") != std::string::npos || process_->has_ended(); };
+        if (!holds_soon(says_something, std::chrono::seconds(60)) || process_->has_ended()) {
+            throw std::runtime_error("Celery's worker does not start: " + log());
         }
     }
 
