@@ -32,10 +32,13 @@ int main(int count, char** arguments) {
     Run run(given.number(3), given.number(4));
     asio::io_context io(1);
     if (given.text(2) == "floor") {
-        FloorLoop loop(io, given.port(), run, command_of({"GET", key}), [](std::string&& text) {
-            const auto document = nlohmann::json::parse(text).get<Document>();
-            require(is_right(document), "not the document");
-        });
+        FloorLoop loop(
+            io, given.port(), run, command_of({"GET", key}),
+            [](std::string&& text) {
+                const auto document = nlohmann::json::parse(text).get<Document>();
+                require(is_right(document), "not the document");
+            },
+            FloorTuning::for_loop_of(run.depth(), 445));
         io.run();
     } else {
         JsonClient cache(io, options_for(given.port()));
