@@ -106,8 +106,9 @@ print(body)
 
 if is_for_docs:
     with open("docs/benchmarks.md", "w") as file:
-        file.write("# Benchmarks\n\nMade by `benchmarks/run`, which repeats them anywhere. Medians (least .. most) **ratio to the first column**. The figures of one run "
-                   "may be compared with each other; a virtual machine's swing by 20 % and more from one run to the next.\n\n"
+        file.write("# Benchmarks\n\nMade by `benchmarks/run`, which repeats them anywhere. Medians (least .. most) **ratio to the first column**. The contestants of "
+                   "a part take turns, and only their figures compare: parts are measured at different times, and a virtual machine's figures swing by 20 % "
+                   "and more from one time to the next.\n\n"
                    f"![GETs a second](benchmarks.svg)\n\n{machine.description(boost_include)}\n\n{body}")
     with open(results) as source, open("docs/benchmarks.csv", "w") as file:
         file.write(source.read())

@@ -14,6 +14,7 @@ constexpr std::string_view key = "document";
 bool is_right(const Document& document) { return document.members.size() == 4 && document.tags.size() == 3; }
 
 void store(std::uint16_t port) {
+    require(nlohmann::json(make_document()).dump().size() == 437, "not the size that is told");
     asio::io_context io(1);
     JsonClient cache(io, options_for(port));
     cache.set(key, make_document(), luzia::no_expiry, [&](luzia::Effect stored) {
