@@ -31,14 +31,14 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Document, id, organisation, plan, members, to
 [[nodiscard]] inline Document make_document() {
     Document document;
     document.id = 8'123'456'789;
-    document.organisation = "Acme Analytics Ltd.";
+    document.organisation = "Acme Analytics Limited";
     document.plan = "business";
     document.members = {{1, "Ada Lovelace", true, 0.98},
                         {2, "Grace Hopper", true, 12.5},
                         {3, "Edsger Dijkstra", false, 7.25},
                         {4, "Barbara Liskov", true, 3.5}};
     document.totals = {{"jobs", 1'240}, {"failed", 3}, {"queued", 17}, {"bytes", 734'003'200}};
-    document.tags = {"europe", "beta", "monthly"};
+    document.tags = {"europe", "beta-2", "monthly"};
     return document;
 }
 

@@ -30,9 +30,16 @@ struct FloorTuning {
     std::size_t early = 32;             ///< replies after which what they allow is sent, inside a read
     bool is_buffer_kept = false;
 
-    [[nodiscard]] static FloorTuning for_values_of(std::size_t bytes) {
+    [[nodiscard]] static FloorTuning for_loop_of(std::size_t depth, std::size_t reply_bytes) {
         FloorTuning tuning;
-        if (bytes < 8 * 1024) { return tuning; }
+        if (reply_bytes < 8 * 1024) {
+            // The server is given the next ones before the last reply is read, or one of the two would always wait; fewer at a time where few
+            // are in flight.
+            const bool is_few = depth >= 32 && depth <= 128;
+            tuning.early = is_few ? 8 : 32;
+            tuning.slice_bytes = std::min(tuning.slice_bytes, (is_few ? 9 : 19) * reply_bytes);
+            return tuning;
+        }
         tuning.read_bytes = 256 * 1024;
         tuning.slice_bytes = 256 * 1024;
         tuning.early = 1;

@@ -46,7 +46,7 @@ part_values() { # larger values: bytes a second, and how often each byte is copi
 }
 
 part_threads() { # one client shared by four threads
-    local round
+    local round connections client_core=()
     for ((round = 0; round < $(times 5); ++round)); do
         figure "256 in flight" "1 thread 1 connection" "$programs/threads" "$port" 1 1 256 "$(size 300000)"
         figure "256 in flight" "4 threads 1 connection" "$programs/threads" "$port" 4 1 256 "$(size 300000)"
@@ -83,9 +83,9 @@ part_counts() { # what one operation costs, counted
 part_latency() { # a fixed rate, timed from when each operation was due
     local round percent rate peak contestant
     peak=$({
-        "$programs/throughput" "$port" floor get 256 "$(size 300000)"
-        "$programs/throughput" "$port" luzia get 256 "$(size 300000)"
-        [ -z "$boost_include" ] || "$programs/boost_redis" "$port" Boost.Redis get 256 "$(size 300000)"
+        "${client_core[@]}" "$programs/throughput" "$port" floor get 256 "$(size 300000)"
+        "${client_core[@]}" "$programs/throughput" "$port" luzia get 256 "$(size 300000)"
+        [ -z "$boost_include" ] || "${client_core[@]}" "$programs/boost_redis" "$port" Boost.Redis get 256 "$(size 300000)"
     } | awk -F, '$1 == "op/s" && (least == 0 || $2 < least) { least = $2 } END { printf "%d", least }')
     for ((round = 0; round < $(times 5); ++round)); do
         for percent in 20 50 80; do
@@ -123,7 +123,7 @@ part_invalidate() { # every tenth key of many removed by a pattern, while anothe
 }
 
 compile_with() { # compiler
-    local libraries=(-lspdlog -lfmt)
+    local libraries=(-lspdlog -lfmt) client_core=()
     command -v "$1" >/dev/null || { echo "no $1 here: left out" >&2; return 0; }
     figure "$1 -O2" baseline python3 benchmarks/compile/measure.py "$1" benchmarks/compile/baseline.cpp "${libraries[@]}"
     [ "$mode/$1" != quick/clang++ ] || return 0

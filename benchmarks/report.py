@@ -14,10 +14,10 @@ is_for_docs = len(sys.argv) > 4
 
 # Part, heading, what it says.
 PARTS = [
-    ("throughput", "Raw GET and SET", "100 bytes, one connection, one client thread. The floor is a loop written by hand over `redisReader` and Asio that does nothing else; ratios are to it."),
+    ("throughput", "Raw GET and SET", "100 bytes, one connection, one client thread; server and client are bound to a core each. The floor is a loop written by hand over `redisReader` and Asio that does nothing else; ratios are to it."),
     ("typed", "Typed GET of JSON", "A document of 437 bytes as a struct. The floor here: the loop above, then `nlohmann::json::parse(text).get<T>()`."),
     ("values", "Larger values", "64 in flight, of 1 MiB 8. Copies are those in the client's own memory that `memcpy`, `memmove` and `realloc` make, the kernel's left out: counted in two runs of different lengths, the difference divided by the bytes of the values."),
-    ("threads", "One client shared by threads", "One `io_context`, run by 1 or 4 threads; the server has one of the two cores. Ratios are to one thread and one connection."),
+    ("threads", "One client shared by threads", "One `io_context`, run by 1 or 4 threads; here neither they nor the server are bound to a core. Ratios are to one thread and one connection."),
     ("counts", "Counted per operation", "Not timed: the difference of two runs of different lengths, divided by the operations between them. Instructions by callgrind, system calls by strace, allocations and memory by wrapping malloc. Memory of a pending operation includes its coroutine, its command and the value that it waits for."),
     ("latency", "Latency at a fixed rate", "An open loop, each operation timed from when it was due. The client's thread never sleeps, so that these are not the machine's wake-ups. The rate is a share of the slowest contestant's throughput at 256 in flight."),
     ("many", "1,000 keys", "Values of 100 bytes; `mget-by-hand` is one MGET over the floor's connection, `gets-by-hand` 1,000 GETs over it."),
@@ -106,8 +106,9 @@ print(body)
 
 if is_for_docs:
     with open("docs/benchmarks.md", "w") as file:
-        file.write("# Benchmarks\n\nMade by `benchmarks/run`, which repeats them anywhere. Medians (least .. most) **ratio to the first column**. The figures of one run "
-                   "may be compared with each other; a virtual machine's swing by 20 % and more from one run to the next.\n\n"
+        file.write("# Benchmarks\n\nMade by `benchmarks/run`, which repeats them anywhere. Medians (least .. most) **ratio to the first column**. The contestants of "
+                   "a part take turns, and only their figures compare: parts are measured at different times, and a virtual machine's figures swing by 20 % "
+                   "and more from one time to the next.\n\n"
                    f"![GETs a second](benchmarks.svg)\n\n{machine.description(boost_include)}\n\n{body}")
     with open(results) as source, open("docs/benchmarks.csv", "w") as file:
         file.write(source.read())

@@ -14,10 +14,11 @@ void run_floor(std::uint16_t port, std::string_view operation, std::string_view 
     if (operation == "get") {
         FloorLoop loop(
             io, port, run, command_of({"GET", key}), [&](std::string&& got) { require(got.size() == value.size(), "wrong value"); },
-            FloorTuning::for_values_of(value.size()));
+            FloorTuning::for_loop_of(run.depth(), value.size() + 7));
         io.run();
     } else {
-        FloorLoop loop(io, port, run, command_of({"SET", key, value}), [](std::string&&) {});
+        FloorLoop loop(
+            io, port, run, command_of({"SET", key, value}), [](std::string&&) {}, FloorTuning::for_loop_of(run.depth(), 5));
         io.run();
     }
 }

@@ -14,6 +14,7 @@ constexpr std::string_view key = "document";
 bool is_right(const Document& document) { return document.members.size() == 4 && document.tags.size() == 3; }
 
 void store(std::uint16_t port) {
+    require(nlohmann::json(make_document()).dump().size() == 437, "not the size that is told");
     asio::io_context io(1);
     JsonClient cache(io, options_for(port));
     cache.set(key, make_document(), luzia::no_expiry, [&](luzia::Effect stored) {
@@ -32,10 +33,13 @@ int main(int count, char** arguments) {
     Run run(given.number(3), given.number(4));
     asio::io_context io(1);
     if (given.text(2) == "floor") {
-        FloorLoop loop(io, given.port(), run, command_of({"GET", key}), [](std::string&& text) {
-            const auto document = nlohmann::json::parse(text).get<Document>();
-            require(is_right(document), "not the document");
-        });
+        FloorLoop loop(
+            io, given.port(), run, command_of({"GET", key}),
+            [](std::string&& text) {
+                const auto document = nlohmann::json::parse(text).get<Document>();
+                require(is_right(document), "not the document");
+            },
+            FloorTuning::for_loop_of(run.depth(), 445));
         io.run();
     } else {
         JsonClient cache(io, options_for(given.port()));
