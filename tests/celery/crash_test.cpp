@@ -1,9 +1,7 @@
 // Workers and servers that are killed at every step: each task is run at least once, and twice only where nobody could know better.
-#include "../support/celery.hpp"
-#include "../support/client.hpp"
 #include "../support/gate.hpp"
-#include "../support/redis_server.hpp"
 #include "../support/run.hpp"
+#include "../support/running_worker.hpp"
 
 #include <luzia/celery/client.hpp>
 
@@ -41,38 +39,6 @@ public:
 
 private:
     Process process_;
-};
-
-/// What the tests ask of the server, each on the database where it is.
-class Books {
-public:
-    explicit Books(RedisServer& server) : server_(server) {}
-
-    std::string broker(const std::vector<std::string>& command) { return ask("0", command); }
-    std::string results(const std::vector<std::string>& command) { return ask("1", command); }
-    [[nodiscard]] bool has_result(const std::string& id) { return results({"EXISTS", "celery-task-meta-" + id}) == "1"; }
-    [[nodiscard]] celery::TaskResult result(const std::string& id) {
-        return celery::decode_result(results({"GET", "celery-task-meta-" + id})).value_or(celery::TaskResult());
-    }
-    void push(const std::string& task, const std::string& id, const Json& args) {
-        celery::Message message;
-        message.task = task;
-        message.id = id;
-        message.args = args;
-        celery::Sender sender;
-        sender.delivery_tag = "tag-" + id;
-        broker({"LPUSH", "cpp", *celery::encode_message(message, "cpp", sender)});
-    }
-    /// Empty where nothing is held, and nothing waits.
-    [[nodiscard]] std::string left() { return leftovers(server_, {"cpp"}); }
-
-private:
-    std::string ask(const std::string& database, const std::vector<std::string>& command) {
-        static_cast<void>(server_.command({"SELECT", database}));
-        return server_.command(command);
-    }
-
-    RedisServer& server_;
 };
 
 TEST(CeleryCrash, WhatAWorkerHadClaimedAndWhatItRanIsRunByAnother) {
@@ -113,7 +79,7 @@ TEST(CeleryCrash, LetGoWhenItBeginsATaskIsLostWithItsWorkerAlone) {
     next.stop();
 }
 
-TEST(CeleryCrash, ATaskWhoseResultWasStoredIsNotRunAgain) {
+TEST(CeleryCrash, ATaskWhoseResultWasStoredIsNotRunAgainWhereThatIsAskedFor) {
     RedisServer server;
     Gate gate(server.port());
     Books books(server);
@@ -126,7 +92,7 @@ TEST(CeleryCrash, ATaskWhoseResultWasStoredIsNotRunAgain) {
     ASSERT_TRUE(holds_soon([&] { return books.has_result("a"); }));
     killed.kill();
     EXPECT_EQ(books.broker({"HLEN", "unacked"}), "1");
-    CppWorker next(server);
+    CppWorker next(server, 1, "once");
     EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
     EXPECT_EQ(books.results({"LLEN", "running"}), "1");
     EXPECT_EQ(books.result("a").value, false);

@@ -1,10 +1,7 @@
 // The worker of Celery in C++, with real Celery sending to it, beside a real worker, and with messages that nobody should send.
-#include "../support/celery.hpp"
-#include "../support/celery_worker.hpp"
-#include "../support/client.hpp"
 #include "../support/gate.hpp"
-#include "../support/redis_server.hpp"
 #include "../support/run.hpp"
+#include "../support/running_worker.hpp"
 
 #include <luzia/celery/client.hpp>
 #include <luzia/celery/worker.hpp>
@@ -29,64 +26,8 @@ using celery::Json;
 using luzia::Error;
 using luzia::error_code;
 
-celery::WorkerOptions worker_options(const std::string& url, const LogLines& log) {
-    celery::WorkerOptions options;
-    options.broker_url = url + "/0";
-    options.result_backend = url + "/1";
-    options.queues = {"cpp"};
-    options.hostname = "cpp@test";
-    options.concurrency = 4;
-    options.stop_grace = 5s;
-    options.logger = log.logger();
-    return options;
-}
-
-/// A worker on a thread of its own, running while the object lives.
-class RunningWorker {
-public:
-    explicit RunningWorker(const celery::WorkerOptions& options, const std::function<void(celery::Worker&)>& more = {})
-        : worker_(io_, options) {
-        register_tasks(worker_, io_.get_executor(), options.result_backend);
-        if (more) { more(worker_); }
-        ended_ = worker_.run(asio::use_future);
-        thread_ = std::thread([this] { io_.run(); });
-    }
-    ~RunningWorker() {
-        if (thread_.joinable()) { stop(); }
-    }
-
-    /// Returns when it has ended.
-    error_code stop() {
-        worker_.stop();
-        error_code error;
-        try {
-            ended_.get();
-        } catch (const boost::system::system_error& problem) { error = problem.code(); }
-        io_.stop();
-        thread_.join();
-        return error;
-    }
-    [[nodiscard]] celery::WorkerStats stats() const { return worker_.stats(); }
-
-private:
-    asio::io_context io_;
-    celery::Worker worker_;
-    std::future<void> ended_;
-    std::thread thread_;
-};
-
 int peer(const RedisServer& server, const std::vector<std::string>& arguments) {
     return CeleryPeer(CelerySettings(server), arguments).wait();
-}
-
-std::string envelope(const std::string& task, const std::string& id, const Json& args, const std::string& queue = "cpp") {
-    celery::Message message;
-    message.task = task;
-    message.id = id;
-    message.args = args;
-    celery::Sender sender;
-    sender.delivery_tag = "tag-" + id;
-    return *celery::encode_message(message, queue, sender);
 }
 
 TEST(CeleryWorker, RunsWhatPythonSends) {

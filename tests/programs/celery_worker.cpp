@@ -1,4 +1,4 @@
-// A worker of its own process, for tests that kill it. celery_worker BROKER_URL RESULT_URL VISIBILITY_MS CONCURRENCY ACK(late|early) NAME
+// A worker of its own process, for tests that kill it. celery_worker BROKER_URL RESULT_URL VISIBILITY_MS CONCURRENCY ACK(late|early|once) NAME
 #include "../support/celery_worker.hpp"
 
 #include <boost/asio/io_context.hpp>
@@ -22,7 +22,8 @@ int main(int count, char** words) {
     options.result_backend = words[2];
     options.visibility_timeout = std::chrono::milliseconds(std::atoi(words[3]));
     options.concurrency = static_cast<std::size_t>(std::atoi(words[4]));
-    options.ack_late = std::string(words[5]) == "late";
+    options.ack_late = std::string(words[5]) != "early";
+    options.deduplicate_successful_tasks = std::string(words[5]) == "once";
     options.hostname = words[6];
     options.queues = {"cpp"};
     options.timeout = std::chrono::seconds(5);

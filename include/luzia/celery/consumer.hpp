@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,6 +70,22 @@ private:
     std::vector<Peek> all_;
 };
 
+/// What can't be read: its caller is told, as far as it says who that is, and it goes to the dead-letter list as it came.
+[[nodiscard]] inline asio::awaitable<void> end_unfit(CorePtr core, DeliveryPtr delivery, Fitness fitness, std::string problem) {
+    try {
+        if (fitness == Fitness::failed) {
+            co_await note_dead(core, delivery, problem);
+            TaskFailure failure("DecodeError", "the message can't be read: " + text_for_json(problem), "kombu.exceptions");
+            co_await end_with_failure(core, delivery, std::move(failure));
+        } else {
+            co_await bury(core, delivery, std::move(problem));
+        }
+    } catch (const std::exception&) {} // no memory: it stays held, and comes back
+    core->active.erase(delivery->tag);
+    core->io->hungry.set();
+    if (core->is_stopping) { core->io->idle.set(); }
+}
+
 /// Takes a delivery in: to be run now or at its time, or to be ended at once.
 inline void accept(const CorePtr& core, DeliveryPtr delivery) {
     Reading reading = read_message(delivery->raw);
@@ -79,40 +96,66 @@ inline void accept(const CorePtr& core, DeliveryPtr delivery) {
          delivery->message.properties["delivery_info"].value("redelivered", Json()) == true);
     ++core->stats.received;
     if (reading.fitness != Fitness::good) {
-        // Held while it is dealt with, like one that runs.
-        core->active.emplace(delivery->tag, delivery);
-        asio::co_spawn(
-            core->strand(),
-            [](CorePtr owner, DeliveryPtr unfit, Fitness fitness, std::string problem) -> asio::awaitable<void> {
-                try {
-                    if (fitness == Fitness::failed) {
-                        unfit->message.embed = Json::object();
-                        Settlement tell;
-                        tell.id = unfit->message.id;
-                        tell.is_ack = false;
-                        const TaskFailure failure("DecodeError", "the message can't be read: " + text_for_json(problem),
-                                                  "kombu.exceptions");
-                        tell.meta = encode_result("FAILURE", failure.json(), details_of(unfit->message), now()).value_or("");
-                        co_await settle(owner, unfit, std::move(tell));
-                        ++owner->stats.failed;
-                    }
-                    co_await bury(owner, unfit, std::move(problem));
-                } catch (const std::exception&) {} // no memory: it stays held, and comes back
-                owner->active.erase(unfit->tag);
-                owner->io->hungry.set();
-                if (owner->is_stopping) { owner->io->idle.set(); }
-            }(core, delivery, reading.fitness, std::move(reading.problem)),
-            asio::detached);
+        core->active.emplace(delivery->tag, delivery); // held while it is dealt with, like one that runs
+        asio::co_spawn(core->strand(), end_unfit(core, delivery, reading.fitness, std::move(reading.problem)), asio::detached);
         return;
     }
     const std::optional<Time> eta = delivery->message.eta;
-    if (eta && *eta > now()) {
+    const std::optional<Time> expires = delivery->message.expires;
+    const bool is_over = (expires && *expires <= now()) || core->revoked.count(delivery->message.id) != 0;
+    if (eta && *eta > now() && !is_over) {
         const bool is_earliest = core->scheduled.empty() || *eta < core->scheduled.begin()->first;
         core->scheduled.emplace(*eta, std::move(delivery));
         if (is_earliest) { core->io->scheduled.set(); }
         return;
     }
     core->ready.push_back(std::move(delivery));
+}
+
+/// The message of what `claim_script` has noted, and the name of its queue.
+[[nodiscard]] inline bool read_claimed(Delivery& delivery, const std::string& entry) {
+    constexpr std::string_view between = R"(, "", ")"; // in the name of a queue every quote has a backslash before it
+    const std::size_t at = entry.rfind(between);
+    if (at == std::string::npos || at == 0 || entry.back() != ']') { return false; }
+    const Json name = Json::parse(entry.substr(at + between.size() - 1, entry.size() - at - between.size()), nullptr, false);
+    if (!name.is_string()) { return false; }
+    delivery.queue = name.get<std::string>();
+    delivery.raw = entry.substr(1, at - 1);
+    return true;
+}
+
+/// Reads what is held and has not come with its claim: large messages, and those of claims whose answer was lost. One at a time.
+[[nodiscard]] inline asio::awaitable<void> read_arriving(CorePtr core) {
+    asio::steady_timer timer(core->strand());
+    while (!core->is_abandoned) {
+        if (core->is_stopping) { give_up_reading(*core); }
+        if (core->arriving.empty()) {
+            if (!core->is_consuming) { co_return; }
+            co_await core->io->arriving.wait(for_ever);
+            continue;
+        }
+        const DeliveryPtr delivery = core->arriving.front();
+        redis::Words words{"HGET", core->key("unacked"), delivery->tag};
+        const auto connection = core->connection_for(core->broker, core->options.max_message_bytes);
+        auto [error, reply] = co_await redis::execute(connection, std::move(words), core->strand(), quietly);
+        if (core->arriving.empty() || core->arriving.front() != delivery) { continue; } // taken back, or to be given back
+        if (error) {
+            if (error == make_error_code(Error::closed)) { co_return; }
+            core->warn("reading", "a message that is held can't be read yet: " + error.message());
+            core->arriving.pop_front(); // the others are not kept waiting
+            core->arriving.push_back(delivery);
+            timer.expires_after(std::chrono::milliseconds(500));
+            co_await timer.async_wait(quietly);
+            continue;
+        }
+        core->arriving.pop_front();
+        if (reply.is_nil() || !read_claimed(*delivery, reply.text())) {
+            ++core->stats.lost;
+            continue;
+        }
+        accept(core, delivery);
+        dispatch(core);
+    }
 }
 
 /// Moves what waits for its time on when it has come.
@@ -157,8 +200,8 @@ struct Lists {
     Lists lists = lists_in_turn(*core, turn);
     redis::Words keys{core->key("unacked"), core->key("unacked_index"), core->key(core->options.dead_letter_list)};
     keys.insert(keys.end(), lists.keys.begin(), lists.keys.end());
-    redis::Words arguments{std::to_string(most), std::to_string(core->options.max_message_bytes), core->tag_prefix,
-                           std::to_string(core->next_tag)};
+    redis::Words arguments{std::to_string(most), std::to_string(core->options.max_message_bytes), std::to_string(core->large),
+                           core->tag_prefix, std::to_string(core->next_tag)};
     arguments.insert(arguments.end(), lists.names.begin(), lists.names.end());
     const std::uint64_t first = core->next_tag;
     core->next_tag += most;
@@ -166,29 +209,43 @@ struct Lists {
         co_await redis::execute(core->broker, claim_script, std::move(keys), std::move(arguments), core->strand(), quietly);
     if (error) {
         core->warn("claiming", "messages can't be claimed: " + error.message());
-        // A script that fails half-way, over a list that is none, has taken what it took.
-        const bool may_have_happened = error == make_error_code(Error::timed_out) || error == make_error_code(Error::connection_lost) ||
-                                       error == make_error_code(Error::silent) || error.category() == server_error_category();
-        if (may_have_happened) { co_await put_back(core, first, most); }
+        const bool was_not_sent = error == make_error_code(Error::not_connected) || error == make_error_code(Error::overloaded) ||
+                                  error == make_error_code(Error::closed);
+        if (!was_not_sent) {
+            co_await look_again(core, first, most);
+            core->lost_answers.emplace_back(first, most); // on its way through an older link, it may even be done later
+        }
         co_return std::nullopt;
     }
     std::vector<redis::Reply>& found = reply.elements();
-    if (found.empty()) { co_return 0; }
-    if (const std::int64_t dead = found[0].integer(); dead > 0) {
+    if (found.size() < 2) { co_return 0; }
+    const std::int64_t dead = found[0].integer();
+    if (dead > 0) {
         core->stats.dead += static_cast<std::uint64_t>(dead);
         core->warn("dead letter", std::to_string(dead) + " messages that are no JSON objects, or too large, went to " +
                                       printable(core->options.dead_letter_list));
     }
+    if (const std::string& problem = found[1].text(); !problem.empty()) {
+        core->warn("claiming", "not every message can be claimed: " + printable(problem, 200));
+    }
     std::size_t taken = 0;
-    for (std::size_t i = 1; i + 2 < found.size(); i += 3, ++taken) {
+    for (std::size_t i = 2; i + 2 < found.size(); i += 3, ++taken) {
+        const auto place = static_cast<std::size_t>(found[i + 1].integer());
+        if (place >= lists.keys.size()) { continue; }
         auto delivery = std::make_shared<Delivery>();
         delivery->tag = std::move(found[i]).text();
-        delivery->queue = Json::parse(found[i + 1].text(), nullptr, false).get<std::string>();
+        delivery->list = lists.keys[place];
+        delivery->queue = Json::parse(lists.names[place]).get<std::string>();
         delivery->raw = std::move(found[i + 2]).text();
-        accept(core, std::move(delivery));
+        if (delivery->raw.empty()) {
+            core->arriving.push_back(std::move(delivery));
+            core->io->arriving.set();
+        } else {
+            accept(core, std::move(delivery));
+        }
     }
     dispatch(core);
-    co_return taken + static_cast<std::size_t>(found[0].integer());
+    co_return taken + static_cast<std::size_t>(dead);
 }
 
 /// The main loop: claims while there is room, and waits to be woken.
@@ -219,6 +276,8 @@ struct Lists {
         co_await core->io->hungry.wait(core->options.poll_interval);
     }
     peeks->close();
+    core->is_consuming = false;
+    core->io->arriving.set();
 }
 
 } // namespace luzia::celery::detail

@@ -34,15 +34,37 @@ namespace luzia::celery::detail {
     return of_task ? of_task : of_worker;
 }
 
-/// STARTED, or a state of the task's own: told without waiting, in the order of the connection.
+/// STARTED, or a state of the task's own: told without waiting, in the order of the connection. On the strand.
 inline void announce(const CorePtr& core, const Message& message, const std::string& state, const Json& value) {
     Settlement store;
     store.id = message.id;
     store.meta = encode_result(state, value, details_of(message), now()).value_or("");
+    store.is_final = is_ready(state);
     store.is_ack = false;
-    if (store.meta.empty()) { return; }
+    if (store.meta.empty() || core->is_abandoned) { return; }
     redis::detail::Execution::start(core->backend, settle_words(*core, "", store, false), &settle_script,
                                     redis::Completion<error_code, redis::Reply>([](error_code, redis::Reply) {}, core->strand()));
+}
+
+/// Begins the handler on its own strand, with nothing of the worker's in its hands. When it has ended it wakes the delivery with this tag.
+inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, const std::string& tag, const Call& call) {
+    auto signal = run->make_signal();
+    auto body = [](std::shared_ptr<Run> of, Call task) -> asio::awaitable<HandlerEnd> {
+        HandlerEnd end;
+        if (!of->is_abandoned) { end = co_await task(of->context); }
+        co_return end;
+    };
+    auto ended = [signal, run, tag, owner = std::weak_ptr<WorkerCore>(core)](const std::exception_ptr& problem, HandlerEnd end) {
+        if (problem) { end.failure = TaskFailure("Exception", "the handler was ended", "builtins"); } // before it had begun
+        run->finish(std::move(end));
+        const CorePtr alive = owner.lock();
+        if (!alive) { return; }
+        alive->post([alive, tag] {
+            const auto found = alive->active.find(tag);
+            if (found != alive->active.end() && found->second->event) { found->second->event->cancel(); }
+        });
+    };
+    asio::co_spawn(run->home(), body(run, call), asio::bind_cancellation_slot(signal->slot(), std::move(ended)));
 }
 
 /// Runs the handler until it has ended, or its hard limit is up, or it is given up. None: there was no end.
@@ -50,60 +72,58 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
                                                                             std::optional<std::chrono::milliseconds> hard,
                                                                             std::optional<std::chrono::milliseconds> soft) {
     using Clock = std::chrono::steady_clock;
-    const auto run = std::make_shared<Run>(core->strand());
     std::optional<std::chrono::system_clock::time_point> deadline;
     if (hard) { deadline = std::chrono::system_clock::now() + *hard; }
-    auto told = [weak = std::weak_ptr<WorkerCore>(core), message = delivery->message](const std::string& state, const Json& meta) {
-        if (const auto alive = weak.lock()) { announce(alive, message, state, meta); }
+    auto told = [owner = std::weak_ptr<WorkerCore>(core), message = delivery->message](const std::string& state, const Json& meta) {
+        const CorePtr alive = owner.lock();
+        if (!alive) { return; }
+        alive->post([alive, message, state, meta] { announce(alive, message, state, meta); });
     };
-    run->context = std::make_shared<TaskContext>(delivery->message, delivery->queue, deadline, std::move(told));
-    delivery->run = run;
     const asio::any_io_executor where = task.settings->executor          ? *task.settings->executor
                                         : core->options.handler_executor ? *core->options.handler_executor
                                                                          : core->outer();
-    asio::co_spawn(asio::make_strand(where), task.call(run->context),
-                   asio::bind_cancellation_slot(run->signal.slot(),
-                                                asio::bind_executor(core->strand(), [run](std::exception_ptr problem, HandlerEnd end) {
-                                                    if (problem) {
-                                                        end.failure = TaskFailure("Exception", "the handler was ended", "builtins");
-                                                    }
-                                                    run->end = std::move(end);
-                                                    run->event.cancel();
-                                                })));
+    auto context = std::make_shared<TaskContext>(delivery->message, delivery->queue, deadline, std::move(told));
+    const auto run = std::make_shared<Run>(std::move(context), asio::make_strand(where));
+    delivery->run = run;
+    delivery->event.emplace(core->strand());
+    begin_handler(core, run, delivery->tag, task.call);
     const auto begun = Clock::now();
     bool is_soft_over = false;
-    while (!run->end && !run->is_terminated && !run->is_abandoned) {
+    std::optional<HandlerEnd> end;
+    const auto is_over = [&] {
+        if (!end) { end = run->take_end(); }
+        return end || delivery->is_terminated || run->is_abandoned;
+    };
+    while (!is_over()) {
         auto until = begun + for_ever;
         if (hard) { until = std::min(until, begun + *hard); }
         if (soft && !is_soft_over) { until = std::min(until, begun + *soft); }
-        run->event.expires_at(until);
-        co_await run->event.async_wait(quietly);
+        delivery->event->expires_at(until);
+        co_await delivery->event->async_wait(quietly);
         const auto passed = Clock::now() - begun;
-        if (run->end) { break; }
+        if (is_over()) { break; }
         if (hard && passed >= *hard) {
-            run->context->request_stop();
-            run->signal.emit(asio::cancellation_type::terminal);
-            HandlerEnd end;
-            end.failure = TaskFailure("TimeLimitExceeded", Json::array({seconds_of(*hard)}), "celery.exceptions", "");
-            co_return end;
+            run->request_stop();
+            HandlerEnd cut;
+            cut.failure = TaskFailure("TimeLimitExceeded", Json::array({seconds_of(*hard)}), "celery.exceptions", "");
+            co_return cut;
         }
         if (soft && !is_soft_over && passed >= *soft) {
             is_soft_over = true;
-            run->context->request_stop();
-            run->signal.emit(asio::cancellation_type::terminal);
+            run->request_stop();
         }
     }
-    if (!run->end) {
-        run->context->request_stop();
-        run->signal.emit(asio::cancellation_type::terminal);
+    if (!end) {
+        run->is_abandoned = true;
+        run->request_stop();
         co_return std::nullopt;
     }
-    if (is_soft_over && run->end->failure) {
-        run->end->failure =
-            TaskFailure("SoftTimeLimitExceeded", Json::array({seconds_of(*soft)}), "celery.exceptions", run->end->failure->traceback());
-        run->end->retry.reset();
+    if (is_soft_over && end->failure) {
+        end->failure =
+            TaskFailure("SoftTimeLimitExceeded", Json::array({seconds_of(*soft)}), "celery.exceptions", end->failure->traceback());
+        end->retry.reset();
     }
-    co_return std::move(run->end);
+    co_return end;
 }
 
 [[nodiscard]] inline asio::awaitable<void> end_with_retry(CorePtr core, DeliveryPtr delivery, const TaskSettings& settings,
@@ -120,9 +140,9 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
         co_await end_with_failure(core, delivery, std::move(failure));
         co_return;
     }
-    const auto pause = retry.countdown.value_or(retry_pause(settings, message.retries));
-    std::optional<std::string> envelope =
-        retried(delivery->raw, message.retries + 1, now() + std::max(pause, std::chrono::milliseconds(0)), core->composer.next_id());
+    constexpr std::chrono::milliseconds longest = std::chrono::hours(24 * 36500);
+    const auto pause = std::clamp(retry.countdown.value_or(retry_pause(settings, message.retries)), std::chrono::milliseconds(0), longest);
+    std::optional<std::string> envelope = retried(delivery->raw, message.retries + 1, now() + pause, core->composer.next_id());
     if (!envelope) {
         TaskFailure failure("EncodeError", "the message can't be written again", "kombu.exceptions");
         co_await end_with_failure(core, delivery, std::move(failure));
@@ -132,6 +152,7 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
     end.id = message.id;
     const TaskFailure failure = cause ? *cause : TaskFailure("Retry", reason, "celery.exceptions");
     if (!message.ignore_result) { end.meta = encode_result("RETRY", failure.json(), details_of(message), now()).value_or(""); }
+    end.is_final = false;
     end.follow.push_back({message.id, list_of(core->options.key_prefix, delivery->queue, message.priority), std::move(*envelope)});
     co_await settle(core, delivery, std::move(end));
     ++core->stats.retried;
@@ -139,7 +160,9 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
 
 /// Its result was stored, and the message not let go: the run before this one got as far as that.
 [[nodiscard]] inline asio::awaitable<bool> has_succeeded_before(CorePtr core, DeliveryPtr delivery) {
-    if (!delivery->message.is_redelivered || delivery->message.ignore_result) { co_return false; }
+    if (!core->options.deduplicate_successful_tasks || !delivery->message.is_redelivered || delivery->message.ignore_result) {
+        co_return false;
+    }
     redis::Words words{"GET", core->result_key_of(delivery->message.id)};
     auto [error, reply] = co_await redis::execute(core->backend, std::move(words), core->strand(), quietly);
     if (error || reply.is_nil()) { co_return false; }
@@ -150,6 +173,9 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
     co_await ack(core, delivery);
     co_return true;
 }
+
+/// Whether handlers may still begin: not when the worker has ended, nor when it was destroyed.
+[[nodiscard]] inline bool may_begin(const WorkerCore& core) noexcept { return !core.is_abandoned && !core.is_closed; }
 
 [[nodiscard]] inline asio::awaitable<void> perform(CorePtr core, DeliveryPtr delivery) {
     const Message& message = delivery->message;
@@ -175,15 +201,16 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
         co_await end_with_failure(core, delivery, std::move(failure));
         co_return;
     }
-    const bool is_done_before = co_await has_succeeded_before(core, delivery);
-    if (is_done_before) { co_return; }
     const Registered task = found->second;
     const TaskSettings& settings = *task.settings;
+    delivery->message.ignore_result = message.ignore_result || settings.ignore_result;
+    const bool is_done_before = co_await has_succeeded_before(core, delivery);
+    if (is_done_before || !may_begin(*core)) { co_return; }
     if (!settings.ack_late.value_or(core->options.ack_late)) {
         const bool is_held = co_await ack(core, delivery);
-        if (!is_held) { co_return; } // somebody has it already
+        if (!is_held || !may_begin(*core)) { co_return; } // somebody has it already
     }
-    if (core->options.track_started) {
+    if (core->options.track_started && !message.ignore_result) {
         Json who = Json::object();
         who["pid"] = ::getpid();
         who["hostname"] = core->node;
@@ -194,7 +221,7 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
     std::optional<HandlerEnd> end = co_await run_handler(core, delivery, task, hard, soft);
     ++core->totals[message.task];
     if (!end) {
-        if (!delivery->run->is_terminated) { co_return; } // given back by who stops the worker
+        if (!delivery->is_terminated) { co_return; } // given back by who stops the worker
         TaskFailure failure("TaskRevokedError", "terminated", "celery.exceptions");
         co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
     } else if (end->retry) {
@@ -209,7 +236,7 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
             co_await end_with_failure(core, delivery, std::move(*end->failure));
         }
     } else {
-        co_await end_with_success(core, delivery, std::move(end->value), settings.ignore_result || message.ignore_result);
+        co_await end_with_success(core, delivery, std::move(end->value), message.ignore_result);
     }
 }
 
@@ -230,7 +257,7 @@ inline void dispatch(const CorePtr& core);
 
 /// Begins what may run.
 inline void dispatch(const CorePtr& core) {
-    while (!core->is_stopping && !core->ready.empty() && core->active.size() < core->options.concurrency) {
+    while (!core->is_stopping && may_begin(*core) && !core->ready.empty() && core->active.size() < core->options.concurrency) {
         DeliveryPtr delivery = std::move(core->ready.front());
         core->ready.pop_front();
         delivery->begun = std::chrono::steady_clock::now();

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,12 +20,15 @@ namespace luzia::celery::detail {
     const auto pause = std::min<std::chrono::milliseconds>(core->options.visibility_timeout / 4, std::chrono::seconds(60));
     while (!core->is_abandoned) {
         co_await core->io->keeping.wait(pause);
-        if (core->is_stopping && core->active.empty() && core->ready.empty() && core->scheduled.empty()) { co_return; }
+        if (core->is_stopping && core->active.empty() && core->ready.empty() && core->scheduled.empty() && core->arriving.empty()) {
+            co_return;
+        }
         std::vector<DeliveryPtr> held;
         for (const auto& [tag, delivery] : core->active) {
             held.push_back(delivery);
         }
         held.insert(held.end(), core->ready.begin(), core->ready.end());
+        held.insert(held.end(), core->arriving.begin(), core->arriving.end());
         for (const auto& [time, delivery] : core->scheduled) {
             held.push_back(delivery);
         }
@@ -46,8 +50,10 @@ namespace luzia::celery::detail {
                 } // what runs finds out at its end
                 // Taken back while it waited here: theirs now.
                 std::erase(core->ready, held[i]);
+                std::erase(core->arriving, held[i]);
                 std::erase_if(core->scheduled, [&](const auto& entry) { return entry.second == held[i]; });
                 ++core->stats.lost;
+                core->io->hungry.set();
             }
         }
     }
@@ -60,8 +66,12 @@ namespace luzia::celery::detail {
         std::to_string(std::max<std::int64_t>(1, std::chrono::ceil<std::chrono::seconds>(core->options.visibility_timeout).count()));
     const std::string lock_time = std::to_string(std::min<std::int64_t>(5000, core->options.visibility_timeout.count()));
     while (!core->is_stopping) {
+        for (const auto& [first, count] : std::exchange(core->lost_answers, {})) {
+            co_await look_again(core, first, count);
+        }
         const std::string whose = core->composer.next_id();
-        // Short: whoever dies with it would keep the others from looking. What is moved is compared first, so that two who look do no harm.
+        // Short: whoever dies with it would keep the others from looking. Each is looked at again when it is moved, so that
+        // two who look do no harm.
         redis::Words lock{"SET", core->key("unacked_mutex"), whose, "PX", lock_time, "NX"};
         auto [lock_error, locked] = co_await redis::execute(core->broker, std::move(lock), core->strand(), quietly);
         if (!lock_error && locked.is_status("OK")) {
@@ -73,8 +83,8 @@ namespace luzia::celery::detail {
                     co_await redis::execute(core->broker, overdue_script, std::move(keys), std::move(arguments), core->strand(), quietly);
                 for (std::size_t i = 0; !error && i + 1 < found.elements().size(); i += 2) {
                     std::string tag = std::move(found.elements()[i]).text();
-                    std::string value = std::move(found.elements()[i + 1]).text();
-                    const bool is_back = co_await restore(core, std::move(tag), std::move(value));
+                    const auto size = static_cast<std::size_t>(found.elements()[i + 1].integer());
+                    const bool is_back = co_await restore(core, std::move(tag), size, seconds);
                     core->stats.restored += is_back ? 1 : 0;
                     is_more = is_more || is_back;
                 }

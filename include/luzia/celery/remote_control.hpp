@@ -68,8 +68,8 @@ inline void note_revoked(WorkerCore& core, const std::string& id) {
         }
         for (const auto& [tag, delivery] : core.active) {
             if (!is_terminate || delivery->message.id != id || !delivery->run) { continue; }
-            delivery->run->is_terminated = true;
-            delivery->run->event.cancel();
+            delivery->is_terminated = true;
+            if (delivery->event) { delivery->event->cancel(); }
         }
     }
     dispatch(owner);

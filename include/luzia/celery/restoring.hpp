@@ -1,9 +1,11 @@
-// celery/restoring.hpp: held messages back into their queues: those of dead workers, of lost answers, and what a worker gives back.
+// celery/restoring.hpp: held messages back into their queues: those of dead workers, and what a worker gives back; and into this worker, where
+// only the answer of a claim was lost.
 #pragma once
 
 #include <luzia/celery/worker_core.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -41,76 +43,134 @@ struct HeldEntry {
     return entry;
 }
 
-/// Puts one held message back to the end of its queue that is consumed next, if it is still what `value` says.
-[[nodiscard]] inline asio::awaitable<bool> restore(CorePtr core, std::string tag, std::string value) {
+/// The list that a held message belongs to: its queue's, or that of the queue which its exchange is bound to. Nothing where the broker does not
+/// say.
+[[nodiscard]] inline asio::awaitable<std::optional<std::string>> list_for(CorePtr core, const HeldEntry& entry) {
+    std::string queue = entry.queue;
+    if (!entry.exchange.empty()) {
+        redis::Words members{"SMEMBERS", core->key("_kombu.binding." + entry.exchange)};
+        auto [error, reply] = co_await redis::execute(core->broker, std::move(members), core->strand(), quietly);
+        if (error) { co_return std::nullopt; }
+        for (const redis::Reply& member : reply.elements()) {
+            const std::string& text = member.text();
+            const std::size_t last = text.rfind(separator);
+            if (last != std::string::npos && text.substr(0, text.find(separator)) == entry.queue) {
+                queue = text.substr(last + separator.size());
+            }
+        }
+    }
+    co_return list_of(core->options.key_prefix, queue, entry.priority);
+}
+
+/// Moves a held message, of which `text` is to stand in `list`. Returns whether it did.
+[[nodiscard]] inline asio::awaitable<bool> move(CorePtr core, std::string tag, std::string list, std::string text, std::string how,
+                                                std::string overdue_seconds = "0") {
+    const auto connection = core->connection_for(core->broker, text.size());
+    const std::string dead_letters = core->key(core->options.dead_letter_list);
+    redis::Words keys{core->key("unacked"), core->key("unacked_index"), list, dead_letters};
+    redis::Words arguments{std::move(tag), std::move(text), std::move(how), std::move(overdue_seconds)};
+    auto [error, reply] = co_await redis::execute(connection, move_script, std::move(keys), std::move(arguments), core->strand(), quietly);
+    if (error) { co_return false; }
+    if (reply.integer() == 2) {
+        core->warn("dead letter", printable(list) + " is no list; a message for it goes to " + printable(dead_letters));
+        ++core->stats.dead;
+    }
+    co_return reply.integer() != 0;
+}
+
+/// Puts one held message back to the end of its queue that is consumed next, if nobody has renewed it for `overdue_seconds`.
+[[nodiscard]] inline asio::awaitable<bool> restore(CorePtr core, std::string tag, std::size_t size, std::string overdue_seconds) {
+    redis::Words words{"HGET", core->key("unacked"), tag};
+    auto [error, reply] = co_await redis::execute(core->connection_for(core->broker, size), std::move(words), core->strand(), quietly);
+    if (error || reply.is_nil()) { co_return false; }
+    std::string value = std::move(reply).text();
     std::optional<HeldEntry> entry = read_held_entry(value);
-    redis::Words keys{core->key("unacked"), core->key("unacked_index")};
-    redis::Words arguments{std::move(tag), value};
     if (!entry) {
         core->warn("dead letter", "what a worker held is no message; it goes to " + printable(core->options.dead_letter_list));
-        keys.push_back(core->key(core->options.dead_letter_list));
-        arguments.push_back(std::move(value));
-        arguments.emplace_back("LPUSH");
-        ++core->stats.dead;
-    } else {
-        std::string queue = entry->queue;
-        if (!entry->exchange.empty()) { // the bindings say which queue that is
-            redis::Words members{"SMEMBERS", core->key("_kombu.binding." + entry->exchange)};
-            auto [error, reply] = co_await redis::execute(core->broker, std::move(members), core->strand(), quietly);
-            if (error) { co_return false; }
-            for (const redis::Reply& member : reply.elements()) {
-                const std::string& text = member.text();
-                const std::size_t last = text.rfind(separator);
-                if (last != std::string::npos && text.substr(0, text.find(separator)) == entry->queue) {
-                    queue = text.substr(last + separator.size());
-                }
-            }
-        }
-        keys.push_back(list_of(core->options.key_prefix, queue, entry->priority));
-        arguments.push_back(std::move(entry->envelope));
-        arguments.emplace_back("RPUSH");
+        const bool is_moved = co_await move(core, std::move(tag), core->key(core->options.dead_letter_list), std::move(value), "LPUSH",
+                                            std::move(overdue_seconds));
+        core->stats.dead += is_moved ? 1 : 0;
+        co_return false;
     }
-    auto [error, reply] =
-        co_await redis::execute(core->broker, move_script, std::move(keys), std::move(arguments), core->strand(), quietly);
-    co_return !error && reply.integer() == 1;
+    std::optional<std::string> list = co_await list_for(core, *entry);
+    if (!list) { co_return false; }
+    const bool is_moved =
+        co_await move(core, std::move(tag), std::move(*list), std::move(entry->envelope), "RPUSH", std::move(overdue_seconds));
+    co_return is_moved;
 }
 
-/// Claims whose answer was lost: what they took is put back.
-[[nodiscard]] inline asio::awaitable<void> put_back(CorePtr core, std::uint64_t first, std::uint64_t count) {
+/// A claim whose answer was lost: what it took is held here, and read now.
+[[nodiscard]] inline asio::awaitable<void> look_again(CorePtr core, std::uint64_t first, std::uint64_t count) {
     asio::steady_timer timer(core->strand());
+    std::chrono::milliseconds pause(50);
+    redis::Words tags;
+    for (std::uint64_t i = 0; i < count; ++i) {
+        tags.push_back(core->tag_prefix + std::to_string(first + i));
+    }
     while (!core->is_abandoned) {
-        redis::Words words{"HMGET", core->key("unacked")};
-        for (std::uint64_t i = 0; i < count; ++i) {
-            words.push_back(core->tag_prefix + std::to_string(first + i));
+        redis::Words keys{core->key("unacked"), core->key("unacked_index")};
+        redis::Words copy = tags;
+        auto [error, reply] =
+            co_await redis::execute(core->broker, renew_script, std::move(keys), std::move(copy), core->strand(), quietly);
+        for (std::size_t i = 0; !error && i < tags.size() && i < reply.elements().size(); ++i) {
+            if (reply.elements()[i].integer() == 0 || core->holds(tags[i])) { continue; }
+            auto delivery = std::make_shared<Delivery>();
+            delivery->tag = tags[i];
+            core->arriving.push_back(std::move(delivery));
+            core->io->arriving.set();
         }
-        auto [error, reply] = co_await redis::execute(core->broker, std::move(words), core->strand(), quietly);
-        if (!error) {
-            for (std::uint64_t i = 0; i < count && i < reply.elements().size(); ++i) {
-                redis::Reply& held = reply.elements()[i];
-                if (held.is_nil()) { continue; }
-                const bool is_back = co_await restore(core, core->tag_prefix + std::to_string(first + i), std::move(held).text());
-                core->stats.given_back += is_back ? 1 : 0;
-            }
-            co_return;
-        }
-        if (error == make_error_code(Error::closed)) { co_return; }
-        timer.expires_after(std::chrono::milliseconds(200));
+        if (!error || error == make_error_code(Error::closed)) { co_return; }
+        core->warn("claiming", "what was claimed can't be looked for: " + error.message());
+        timer.expires_after(pause);
         co_await timer.async_wait(quietly);
+        pause = std::min(2 * pause, std::chrono::milliseconds(2000));
     }
 }
 
-/// Puts a message that was not begun, or not ended, back to where it is served next.
+/// Puts a message whose task was begun, and has not ended, back to where it is served next.
 [[nodiscard]] inline asio::awaitable<void> give_back(CorePtr core, DeliveryPtr delivery) {
     if (delivery->is_acked || delivery->is_lost) { co_return; }
-    std::optional<std::string> envelope = redelivered(delivery->raw);
-    if (!envelope) { co_return; }
-    redis::Words keys{core->key("unacked"), core->key("unacked_index"),
-                      list_of(core->options.key_prefix, delivery->queue, delivery->message.priority)};
-    redis::Words arguments{delivery->tag, "", std::move(*envelope), "RPUSH"};
-    auto [error, reply] =
-        co_await redis::execute(core->broker, move_script, std::move(keys), std::move(arguments), core->strand(), quietly);
-    if (!error && reply.integer() == 1) { ++core->stats.given_back; }
+    std::string text = redelivered(delivery->raw).value_or(delivery->raw);
+    std::string list = list_of(core->options.key_prefix, delivery->queue, delivery->message.priority);
+    const bool is_moved = co_await move(core, delivery->tag, std::move(list), std::move(text), "RPUSH");
+    if (is_moved) { ++core->stats.given_back; }
     delivery->is_acked = true;
+}
+
+/// What is held and was not read can be given back unread, where it is known whereto.
+inline void give_up_reading(WorkerCore& core) {
+    for (const DeliveryPtr& delivery : core.arriving) {
+        if (!delivery->list.empty()) { core.ready.push_back(delivery); }
+    }
+    std::erase_if(core.arriving, [](const DeliveryPtr& delivery) { return !delivery->list.empty(); });
+}
+
+/// Puts what was not begun back, the last first: each goes before those that were given back already.
+[[nodiscard]] inline asio::awaitable<void> give_back_waiting(CorePtr core) {
+    constexpr std::size_t words_of_one_step = 3 * 200;
+    give_up_reading(*core);
+    while (!core->scheduled.empty() || !core->ready.empty()) {
+        redis::Words arguments;
+        const auto add = [&](const Delivery& delivery) {
+            arguments.push_back(delivery.tag);
+            arguments.push_back(delivery.list.empty() ? list_of(core->options.key_prefix, delivery.queue, delivery.message.priority)
+                                                      : delivery.list);
+            arguments.push_back(Json(delivery.queue).dump());
+        };
+        while (!core->scheduled.empty() && arguments.size() < words_of_one_step) {
+            add(*core->scheduled.begin()->second);
+            core->scheduled.erase(core->scheduled.begin());
+        }
+        while (!core->ready.empty() && arguments.size() < words_of_one_step) {
+            add(*core->ready.back());
+            core->ready.pop_back();
+        }
+        redis::Words keys{core->key("unacked"), core->key("unacked_index"), core->key(core->options.dead_letter_list)};
+        auto [error, reply] =
+            co_await redis::execute(core->broker, give_back_script, std::move(keys), std::move(arguments), core->strand(), quietly);
+        if (error) { core->warn("giving back", "what was not begun comes back when its time is up: " + error.message()); }
+        core->stats.given_back += static_cast<std::uint64_t>(reply.integer());
+    }
 }
 
 } // namespace luzia::celery::detail

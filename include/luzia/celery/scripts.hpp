@@ -1,12 +1,14 @@
-// celery/scripts.hpp: every compound step on the server as one Lua script: it happens whole, or not at all.
+// celery/scripts.hpp: every compound step on the server as one Lua script. What a script has done stays done where a later line of it fails, so
+// each writes where a message goes before it removes it from where it was: a failure half-way repeats something, and loses nothing.
 #pragma once
 
 #include <luzia/redis/script.hpp>
 
 namespace luzia::celery::detail {
 
-/// Pushes messages. ARGV: a list and a message, again and again.
+/// Pushes messages: all of them, or none where one of the lists is none. ARGV: a list and a message, again and again.
 inline constexpr redis::Script push_script(R"lua(
+for i = 1, #ARGV > 2 and #ARGV or 0, 2 do redis.call('LLEN', ARGV[i]) end
 for i = 1, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
 return #ARGV / 2
 )lua");
@@ -14,18 +16,24 @@ return #ARGV / 2
 /// Takes messages from the consuming end of lists and notes them as held, in one step: no crash loses one.
 ///
 /// KEYS: unacked, unacked_index, dead-letter list, then lists in the order of preference. ARGV: how many at most, bytes of one at most,
-/// prefix of the tags, number of the first tag; then for each list the name of its queue, as JSON.
+/// bytes of all together, prefix of the tags, number of the first tag; then for each list the name of its queue, as JSON.
 /// What is no JSON object with headers and properties would stop every Python worker that looks through `unacked`: it goes to the
-/// dead-letter list instead. Returns: how many did, then tag, queue's name as JSON and message for each taken.
+/// dead-letter list instead. Returns: how many did; what went wrong, or nothing; then for each taken its tag, the place of its list, and the
+/// message itself, or nothing where it alone has more bytes than all together may.
 inline constexpr redis::Script claim_script(R"lua(
-local most, largest, number = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
+local most, largest, room, number = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
 local clock = redis.call('TIME')
 local now = clock[1] .. '.' .. string.format('%06d', clock[2])
-local found, dead, tries = {0}, 0, 0
+local found, dead, tries, problem, is_full = {0, ''}, 0, 0, '', false
+local function try(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  problem = reply.err
+end
 for i = 4, #KEYS do
-  while #found < 1 + 3 * most and tries < 4 * most do
-    local raw = redis.pcall('RPOP', KEYS[i])
-    if type(raw) ~= 'string' then break end -- nothing there, or no list
+  while #found < 2 + 3 * most and tries < 4 * most and not is_full do
+    local raw = try('LINDEX', KEYS[i], -1)
+    if not raw then break end -- nothing there, or no list
     tries = tries + 1
     local good = #raw <= largest
     if good then
@@ -34,53 +42,77 @@ for i = 4, #KEYS do
       if not ok then ok, value = pcall(cjson.decode, (raw:gsub('\\\\', ''):gsub('\\u[dD][89a-fA-F]%x%x', '?'))) end
       good = ok and type(value) == 'table' and type(value.headers) == 'table' and type(value.properties) == 'table'
     end
-    if good then
-      local tag = ARGV[3] .. number
-      number = number + 1
-      redis.call('HSET', KEYS[1], tag, '[' .. raw .. ', "", ' .. ARGV[i + 1] .. ']')
-      redis.call('ZADD', KEYS[2], now, tag)
-      found[#found + 1] = tag
-      found[#found + 1] = ARGV[i + 1]
-      found[#found + 1] = raw
-    else
-      redis.call('LPUSH', KEYS[3], raw)
+    if not good then
+      if not (try('LPUSH', KEYS[3], raw) and try('RPOP', KEYS[i])) then break end
       dead = dead + 1
+    elseif #raw > room and #raw <= tonumber(ARGV[3]) then
+      is_full = true
+    else
+      local tag = ARGV[4] .. number
+      local entry = '[' .. raw .. ', "", ' .. ARGV[i + 2] .. ']'
+      if not (try('ZADD', KEYS[2], now, tag) and try('HSET', KEYS[1], tag, entry) and try('RPOP', KEYS[i])) then
+        redis.pcall('HDEL', KEYS[1], tag) -- it stays where it was, and nowhere else
+        redis.pcall('ZREM', KEYS[2], tag)
+        break
+      end
+      number = number + 1
+      found[#found + 1] = tag
+      found[#found + 1] = i - 4
+      found[#found + 1] = #raw <= room and raw or ''
+      if #raw <= room then room = room - #raw end
     end
   end
 end
 found[1] = dead
+found[2] = problem
 return found
 )lua");
 
-/// Ends a delivery: stores what there is to store, pushes what follows, lets go of the message.
+/// Ends a delivery, or a part of it: sends what follows, stores what there is to store, lets go of the message.
 ///
-/// KEYS: unacked, unacked_index, key of the result. ARGV: tag; 1 = let go of it; 1 = what follows is pushed only while the delivery is
-/// still held here; the result, or nothing; seconds it is kept, 0 = for ever; then a list and a message, again and again.
-/// A stored SUCCESS is never replaced. Returns 1 where the delivery was held, 0 where it was not, -1 where nothing was done for that.
+/// KEYS: unacked, unacked_index, key of the result, the note that what follows was sent, dead-letter list. ARGV: tag; 1 = let go of it;
+/// 1 = what follows is sent only while the delivery is still held here; the result, or nothing; 1 = the result is one of a task that has
+/// ended; seconds it is kept, 0 = for ever; then a list and a message, again and again.
+/// What follows is sent once, however often this is asked for: letting go is the proof of it, and else the note. What can't be pushed goes to
+/// the dead-letter list. A stored SUCCESS is never replaced, and an end never by what is none. Returns 1 where the delivery was held, 0 where
+/// it was not, -1 where nothing was done for that; then how many went to the dead-letter list.
 inline constexpr redis::Script settle_script(R"lua(
-local held = redis.call('HEXISTS', KEYS[1], ARGV[1])
-if ARGV[3] == '1' and held == 0 then return -1 end
-if ARGV[4] ~= '' then
-  local stored = redis.call('GET', KEYS[3])
-  local is_final = false
-  if stored then
-    local ok, value = pcall(cjson.decode, stored)
-    is_final = ok and type(value) == 'table' and value.status == 'SUCCESS'
+local held, dead = redis.call('HEXISTS', KEYS[1], ARGV[1]), 0
+if #ARGV > 6 then
+  if redis.call('EXISTS', KEYS[4]) == 1 then
+    held = 1
+  elseif ARGV[3] == '1' and held == 0 then
+    return {-1, 0}
+  else
+    for i = 7, #ARGV, 2 do
+      local reply = redis.pcall('LPUSH', ARGV[i], ARGV[i + 1])
+      if type(reply) == 'table' and reply.err then
+        redis.call('LPUSH', KEYS[5], ARGV[i + 1])
+        dead = dead + 1
+      end
+    end
+    if ARGV[2] ~= '1' or held == 0 then redis.call('SET', KEYS[4], '1', 'EX', 86400) end
   end
-  if not is_final then
-    if ARGV[5] == '0' then redis.call('SET', KEYS[3], ARGV[4]) else redis.call('SETEX', KEYS[3], ARGV[5], ARGV[4]) end
+end
+if ARGV[4] ~= '' then
+  local stored = redis.pcall('GET', KEYS[3])
+  local ok, value = pcall(cjson.decode, type(stored) == 'string' and stored or '')
+  local state = ok and type(value) == 'table' and value.status
+  local is_over = state == 'SUCCESS' or (ARGV[5] ~= '1' and (state == 'FAILURE' or state == 'REVOKED'))
+  if not is_over then
+    if ARGV[6] == '0' then redis.call('SET', KEYS[3], ARGV[4]) else redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[6]) end
     redis.call('PUBLISH', KEYS[3], ARGV[4])
   end
 end
-for i = 6, #ARGV, 2 do redis.call('LPUSH', ARGV[i], ARGV[i + 1]) end
 if ARGV[2] == '1' then
   redis.call('HDEL', KEYS[1], ARGV[1])
   redis.call('ZREM', KEYS[2], ARGV[1])
+  if #ARGV == 6 then redis.call('DEL', KEYS[4]) end
 end
-return held
+return {held, dead}
 )lua");
 
-/// Says that deliveries are still worked on. KEYS: unacked, unacked_index. ARGV: tags. Returns 1 or 0 for each: 0 = somebody took it back.
+/// Says that deliveries are still worked on. KEYS: unacked, unacked_index. ARGV: tags. Returns 1 or 0 for each: 0 = it is not held.
 inline constexpr redis::Script renew_script(R"lua(
 local clock = redis.call('TIME')
 local now = clock[1] .. '.' .. string.format('%06d', clock[2])
@@ -92,15 +124,15 @@ end
 return held
 )lua");
 
-/// Finds deliveries that nobody has renewed. KEYS: unacked, unacked_index. ARGV: seconds, how many at most. Returns tag and value of each.
+/// Finds deliveries that nobody has renewed. KEYS: unacked, unacked_index. ARGV: seconds, how many at most. Returns tag and size of each.
 inline constexpr redis::Script overdue_script(R"lua(
 local limit = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[1])
 local found = {}
 for _, tag in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', limit, 'LIMIT', 0, ARGV[2])) do
-  local value = redis.call('HGET', KEYS[1], tag)
-  if value then
+  local size = redis.call('HSTRLEN', KEYS[1], tag)
+  if size > 0 then
     found[#found + 1] = tag
-    found[#found + 1] = value
+    found[#found + 1] = size
   else
     redis.call('ZREM', KEYS[2], tag)
   end
@@ -108,20 +140,49 @@ end
 return found
 )lua");
 
-/// Moves a held message to a list, if it is still what it was read as. KEYS: unacked, unacked_index, list. ARGV: tag; what stood there, or
-/// nothing = whatever stands there; the message; RPUSH or LPUSH. Returns 1 where it did.
+/// Moves a held message to a list. KEYS: unacked, unacked_index, list, dead-letter list. ARGV: tag; the message; RPUSH or LPUSH; seconds that
+/// nobody must have renewed it for, 0 = however long. Returns 1 where it did, 2 where it went to the dead-letter list because the other is
+/// none, 0 where it was not held, or renewed.
 inline constexpr redis::Script move_script(R"lua(
-local value = redis.call('HGET', KEYS[1], ARGV[1])
-if not value or (ARGV[2] ~= '' and value ~= ARGV[2]) then return 0 end
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+if ARGV[4] ~= '0' then
+  local renewed = redis.call('ZSCORE', KEYS[2], ARGV[1])
+  if renewed and tonumber(renewed) > tonumber(redis.call('TIME')[1]) - tonumber(ARGV[4]) then return 0 end
+end
+local moved = 1
+local reply = redis.pcall(ARGV[3], KEYS[3], ARGV[2])
+if type(reply) == 'table' and reply.err then
+  redis.call('LPUSH', KEYS[4], ARGV[2])
+  moved = 2
+end
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call(ARGV[4], KEYS[3], ARGV[3])
-return 1
+return moved
 )lua");
 
-/// Notes that a member of a chord has ended. KEYS: results so far, size, later additions. ARGV: place, what to note, seconds to keep it.
-/// Returns all that was noted once it is complete, else nothing.
+/// Puts messages that were claimed and never begun back to where they are served next, as they were. KEYS: unacked, unacked_index,
+/// dead-letter list. ARGV: tag, list, and the name of the queue as JSON, again and again. Returns how many went back.
+inline constexpr redis::Script give_back_script(R"lua(
+local count = 0
+for i = 1, #ARGV, 3 do
+  local entry = redis.call('HGET', KEYS[1], ARGV[i])
+  local rest = ', "", ' .. ARGV[i + 2] .. ']'
+  if entry and entry:sub(-#rest) == rest then
+    local raw = entry:sub(2, -#rest - 1)
+    local reply = redis.pcall('RPUSH', ARGV[i + 1], raw)
+    if type(reply) == 'table' and reply.err then redis.call('LPUSH', KEYS[3], raw) end
+    redis.call('HDEL', KEYS[1], ARGV[i])
+    redis.call('ZREM', KEYS[2], ARGV[i])
+    count = count + 1
+  end
+end
+return count
+)lua");
+
+/// Notes that a member of a chord has ended; another end of the same one takes the place of the first. KEYS: results so far, size, later
+/// additions. ARGV: place, what to note, seconds to keep it. Returns all that was noted once it is complete, else nothing.
 inline constexpr redis::Script join_script(R"lua(
+if ARGV[1] ~= '+inf' then redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1]) end
 redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
 local size = redis.call('GET', KEYS[2])
 local more = redis.call('GET', KEYS[3])

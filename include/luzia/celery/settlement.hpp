@@ -19,87 +19,134 @@ struct Settlement {
     Settlement() {}
     std::string id;               ///< of the task whose result is stored
     std::string meta;             ///< the result
-    std::vector<Outgoing> follow; ///< pushed
+    bool is_final = true;         ///< it is one of a task that has ended
+    std::vector<Outgoing> follow; ///< sent once
     bool is_ack = true;           ///< the message is let go
 };
 
+/// Where it stands that what follows was sent: under the tag of the delivery, or under what stands for it.
+[[nodiscard]] inline std::string sent_note(const WorkerCore& core, const std::string& tag) { return core.key("luzia-sent:" + tag); }
+
 /// The words of one call of `settle_script`.
 [[nodiscard]] inline redis::Words settle_words(const WorkerCore& core, const std::string& tag, const Settlement& what, bool must_be_held) {
-    redis::Words arguments{tag, what.is_ack ? "1" : "0", must_be_held ? "1" : "0", what.meta, core.result_seconds()};
+    redis::Words arguments{tag,       what.is_ack ? "1" : "0",   must_be_held ? "1" : "0",
+                           what.meta, what.is_final ? "1" : "0", core.result_seconds()};
     for (const Outgoing& message : what.follow) {
         arguments.push_back(message.list);
         arguments.push_back(message.envelope);
     }
-    redis::Words keys{core.key("unacked"), core.key("unacked_index"), core.result_key_of(what.id)};
+    redis::Words keys{core.key("unacked"), core.key("unacked_index"), core.result_key_of(what.id), sent_note(core, tag),
+                      core.key(core.options.dead_letter_list)};
     return redis::call_of(settle_script, std::move(keys), std::move(arguments));
 }
 
-/// Sends words until a server has taken them: what is stored and let go stays right when it is done again. An error only where the worker
-/// gives up, or the server says that it never will.
-[[nodiscard]] inline asio::awaitable<std::pair<error_code, redis::Reply>>
-insist(CorePtr core, std::shared_ptr<redis::Connection> connection, redis::Words words, const redis::Script& script) {
+/// How an insisted step ended.
+struct Insisted {
+    Insisted() {}
+    error_code error;
+    redis::Reply reply;
+    bool is_repeated = false; ///< an earlier try may have done it
+};
+
+/// Sends words until a server has taken them: every step is right when it is done again. An error only where the worker gives up, or the server
+/// says that it never will.
+[[nodiscard]] inline asio::awaitable<Insisted> insist(CorePtr core, std::shared_ptr<redis::Connection> usual, redis::Words words,
+                                                      const redis::Script& script) {
     std::chrono::milliseconds pause(50);
     asio::steady_timer timer(core->strand());
+    std::size_t bytes = 0;
+    for (const std::string& word : words) {
+        bytes += word.size();
+    }
+    Insisted end;
     while (true) {
         redis::Words copy = words;
+        const auto connection = core->connection_for(usual, bytes);
         auto [error, reply] = co_await asio::async_initiate<decltype(quietly), void(error_code, redis::Reply)>(
             redis::detail::ExecuteInitiation(connection, std::move(copy), &script, core->strand()), quietly);
         const bool is_refused = error == make_error_code(ServerError::wrongtype) || error == make_error_code(ServerError::noperm) ||
                                 error == make_error_code(ServerError::other);
         if (!error || is_refused || core->is_abandoned || error == make_error_code(Error::closed)) {
-            co_return std::pair(error, std::move(reply));
+            end.error = error;
+            end.reply = std::move(reply);
+            co_return end;
         }
         core->warn("settling", "a result can't be stored, and is kept until it can: " + error.message());
+        end.is_repeated = true;
         timer.expires_after(pause);
         co_await timer.async_wait(quietly);
         pause = std::min(2 * pause, std::chrono::milliseconds(2000));
     }
 }
 
+/// Says what of a settlement could not be done. Returns whether the delivery was held: 1; not: 0; not, so that nothing was done: -1.
+[[nodiscard]] inline std::int64_t read_settled(const CorePtr& core, const std::string& id, const Insisted& end) {
+    if (end.error) {
+        core->warn("settling", "task " + printable(id) + " has ended and this could not be said: " + end.error.message());
+        return 0;
+    }
+    if (end.reply.elements().size() != 2) { return 0; }
+    if (const std::int64_t dead = end.reply.elements()[1].integer(); dead > 0) {
+        core->warn("dead letter", std::to_string(dead) + " messages that follow task " + printable(id) +
+                                      " can't be sent, since their queue is no list; they go to " +
+                                      printable(core->options.dead_letter_list));
+        core->stats.dead += static_cast<std::uint64_t>(dead);
+    }
+    const std::int64_t held = end.reply.elements()[0].integer();
+    return end.is_repeated ? 1 : held; // let go by the try whose answer was lost
+}
+
 /// Where broker and results are one server, all of it is one step. Else: followers, then the result, then the message is let go, so that a crash
-/// in between repeats something and loses nothing.
+/// in between repeats something and loses nothing; and what follows is sent once even then.
 ///
 /// Returns false where the delivery was not held any more: somebody took it back, and followers are theirs to send.
 [[nodiscard]] inline asio::awaitable<bool> settle(CorePtr core, DeliveryPtr delivery, Settlement what) {
-    const bool must_be_held = !delivery->is_acked && !what.follow.empty();
+    const bool has_followers = !what.follow.empty();
+    const bool must_be_held = !delivery->is_acked && has_followers;
     const bool is_acked_before = delivery->is_acked;
     std::int64_t held = 1;
     if (core->is_one_server) {
         redis::Words words = settle_words(*core, delivery->tag, what, must_be_held);
-        auto [error, reply] = co_await insist(core, core->broker, std::move(words), settle_script);
-        if (error) { core->warn("settling", "task " + what.id + " has ended and this could not be said: " + error.message()); }
-        held = error ? 0 : reply.integer();
+        const Insisted end = co_await insist(core, core->broker, std::move(words), settle_script);
+        held = read_settled(core, what.id, end);
     } else {
-        if (!what.follow.empty()) {
+        if (has_followers) {
             Settlement follow;
             follow.id = what.id;
             follow.follow = std::move(what.follow);
             follow.is_ack = false;
             redis::Words words = settle_words(*core, delivery->tag, follow, must_be_held);
-            auto [error, reply] = co_await insist(core, core->broker, std::move(words), settle_script);
-            held = error ? 0 : reply.integer();
+            const Insisted end = co_await insist(core, core->broker, std::move(words), settle_script);
+            held = end.error ? -1 : read_settled(core, what.id, end);
         }
         if (!what.meta.empty() && held >= 0) {
             Settlement store;
             store.id = what.id;
             store.meta = std::move(what.meta);
+            store.is_final = what.is_final;
             store.is_ack = false;
             redis::Words words = settle_words(*core, "", store, false);
-            auto [error, reply] = co_await insist(core, core->backend, std::move(words), settle_script);
-            if (error) { core->warn("settling", "the result of task " + what.id + " could not be stored: " + error.message()); }
+            const Insisted end = co_await insist(core, core->backend, std::move(words), settle_script);
+            if (end.error) {
+                core->warn("settling", "the result of task " + printable(what.id) + " could not be stored: " + end.error.message());
+            }
         }
-        if (what.is_ack) {
+        if (what.is_ack && held >= 0) {
             Settlement ack;
             ack.id = what.id;
             redis::Words words = settle_words(*core, delivery->tag, ack, false);
-            auto [error, reply] = co_await insist(core, core->broker, std::move(words), settle_script);
-            held = error ? 0 : std::min(held, reply.integer());
+            const Insisted end = co_await insist(core, core->broker, std::move(words), settle_script);
+            held = std::min(held, read_settled(core, what.id, end));
         }
     }
     if (what.is_ack) { delivery->is_acked = true; }
     if (held < 1 && !is_acked_before) {
         delivery->is_lost = true;
         co_return false;
+    }
+    if (is_acked_before && has_followers && what.is_ack && core->is_one_server) { // nothing lets go of it later, and takes the note away
+        redis::Words removal{"DEL", sent_note(*core, delivery->tag)};
+        co_await redis::execute(core->broker, std::move(removal), core->strand(), quietly);
     }
     co_return true;
 }
@@ -112,13 +159,23 @@ insist(CorePtr core, std::shared_ptr<redis::Connection> connection, redis::Words
     co_return is_held;
 }
 
+/// A copy of the message, as it came, into the dead-letter list.
+[[nodiscard]] inline asio::awaitable<void> note_dead(CorePtr core, DeliveryPtr delivery, const std::string& problem) {
+    core->warn("dead letter", "a message of queue " + printable(delivery->queue) + " goes to " + printable(core->options.dead_letter_list) +
+                                  ": " + printable(problem, 200));
+    ++core->stats.dead;
+    redis::Words words{"LPUSH", core->key(core->options.dead_letter_list), delivery->raw};
+    co_await redis::execute(core->connection_for(core->broker, delivery->raw.size()), std::move(words), core->strand(), quietly);
+}
+
 /// Puts the message, as it came, into the dead-letter list.
 [[nodiscard]] inline asio::awaitable<void> bury(CorePtr core, DeliveryPtr delivery, std::string problem) {
     core->warn("dead letter", "a message of queue " + printable(delivery->queue) + " goes to " + printable(core->options.dead_letter_list) +
                                   ": " + printable(problem, 200));
     ++core->stats.dead;
-    redis::Words keys{core->key("unacked"), core->key("unacked_index"), core->key(core->options.dead_letter_list)};
-    redis::Words arguments{delivery->tag, "", delivery->raw, "LPUSH"};
+    const std::string dead_letters = core->key(core->options.dead_letter_list);
+    redis::Words keys{core->key("unacked"), core->key("unacked_index"), dead_letters, dead_letters};
+    redis::Words arguments{delivery->tag, delivery->raw, "LPUSH", "0"};
     redis::Words words = redis::call_of(move_script, std::move(keys), std::move(arguments));
     co_await insist(core, core->broker, std::move(words), move_script);
     delivery->is_acked = true;
@@ -141,15 +198,19 @@ insist(CorePtr core, std::shared_ptr<redis::Connection> connection, redis::Words
     const redis::Words all_keys = keys;
     redis::Words arguments{place, dump_json(entry).value_or("[]"), core->result_seconds()};
     redis::Words words = redis::call_of(join_script, std::move(keys), std::move(arguments));
-    auto [error, reply] = co_await insist(core, core->backend, std::move(words), join_script);
-    if (error || reply.elements().empty()) { co_return; }
+    Insisted joined = co_await insist(core, core->backend, std::move(words), join_script);
+    if (joined.error) {
+        core->warn("settling", "a member of chord " + printable(group) + " could not be noted: " + joined.error.message());
+    }
+    if (joined.error || joined.reply.elements().empty()) { co_return; }
     std::vector<std::string> noted;
-    for (redis::Reply& one : reply.elements()) {
+    for (redis::Reply& one : joined.reply.elements()) {
         noted.push_back(std::move(one).text());
     }
     ChordEnd end = chord_end(noted);
     Settlement send;
     auto nobody = std::make_shared<Delivery>();
+    nobody->tag = "chord:" + group; // its body is sent once, however many see that it is complete
     nobody->is_acked = true;
     send.is_ack = false;
     const FollowUpOptions options(body);
@@ -171,14 +232,17 @@ insist(CorePtr core, std::shared_ptr<redis::Connection> connection, redis::Words
     co_await settle(core, nobody, std::move(send));
     redis::Words removal{"DEL"};
     removal.insert(removal.end(), all_keys.begin(), all_keys.end());
-    co_await redis::execute(core->backend, std::move(removal), core->strand(), quietly);
+    auto [error, removed] = co_await redis::execute(core->backend, std::move(removal), core->strand(), quietly);
+    if (error) { co_return; } // somebody may find it complete once more
+    redis::Words note{"DEL", sent_note(*core, nobody->tag)};
+    co_await redis::execute(core->broker, std::move(note), core->strand(), quietly);
 }
 
 /// The chord that a message is part of: after its result is stored.
 [[nodiscard]] inline asio::awaitable<void> join_own_chord(CorePtr core, DeliveryPtr delivery, std::string state, Json value) {
     const Message& message = delivery->message;
     const Json* const chord = message.embedded("chord");
-    if (chord == nullptr || message.group.empty()) { co_return; }
+    if (chord == nullptr || message.group.empty() || !problem_of_follow_up(*chord).empty()) { co_return; }
     Json body = *chord;
     std::string group = message.group;
     co_await join_chord(core, message, std::move(group), std::move(body), std::move(state), std::move(value));

@@ -119,6 +119,7 @@ private:
         std::shared_ptr<detail::RemoteControl> control;
         if (core->options.remote_control) { control = detail::RemoteControl::start(core); }
         detail::start_loop(core, detail::consume);
+        detail::start_loop(core, detail::read_arriving);
         detail::start_loop(core, detail::watch_times);
         detail::start_loop(core, detail::keep);
         detail::start_loop(core, detail::sweep);
@@ -129,8 +130,7 @@ private:
         if (control) { control->close(); }
         core->is_abandoned = true;
         core->io->keeping.set();
-        core->broker->close();
-        core->backend->close();
+        core->close_connections();
         done(core->is_closed ? make_error_code(Error::closed) : error_code());
     }
 
@@ -142,7 +142,7 @@ private:
         while (core->loops > 1 && left().count() > 0) {
             co_await core->io->idle.wait(left());
         }
-        co_await give_back_waiting(core);
+        co_await detail::give_back_waiting(core);
         while (!core->active.empty() && left().count() > 0 && !core->is_abandoned) {
             co_await core->io->idle.wait(left());
         }
@@ -151,7 +151,7 @@ private:
         for (const detail::DeliveryPtr& delivery : running) {
             co_await detail::give_back(core, delivery);
         }
-        co_await give_back_waiting(core);
+        co_await detail::give_back_waiting(core);
     }
 
     [[nodiscard]] static std::vector<detail::DeliveryPtr> active_ones(const detail::CorePtr& core) {
@@ -160,19 +160,6 @@ private:
             running.push_back(delivery);
         }
         return running;
-    }
-
-    static asio::awaitable<void> give_back_waiting(detail::CorePtr core) {
-        while (!core->scheduled.empty()) {
-            detail::DeliveryPtr delivery = std::move(core->scheduled.begin()->second);
-            core->scheduled.erase(core->scheduled.begin());
-            co_await detail::give_back(core, delivery);
-        }
-        while (!core->ready.empty()) { // the last first: each goes before those that were given back already
-            detail::DeliveryPtr delivery = std::move(core->ready.back());
-            core->ready.pop_back();
-            co_await detail::give_back(core, delivery);
-        }
     }
 
     detail::CorePtr core_;

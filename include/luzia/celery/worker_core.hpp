@@ -19,6 +19,7 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -57,25 +58,61 @@ namespace detail {
 
 inline constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
 
-/// One run of a handler, which may go on after the worker has given it up.
-struct Run {
-    explicit Run(const asio::any_io_executor& executor) : event(executor) {}
-    std::shared_ptr<TaskContext> context;
-    asio::cancellation_signal signal;
-    asio::steady_timer event; ///< set off by the end, and by what changes `is_terminated`
-    std::optional<HandlerEnd> end;
-    bool is_terminated = false; ///< somebody revoked it while it ran
-    bool is_abandoned = false;  ///< the worker stops and waits no longer
+/// One run of a handler. The handler's side holds this and nothing else of the worker's: it may go on when worker and context are gone.
+class Run : public std::enable_shared_from_this<Run> {
+public:
+    /// @param where  the handler's own strand: what cancels it is done there
+    Run(std::shared_ptr<TaskContext> of, const asio::any_io_executor& where) : context(std::move(of)), home_(where) {}
+
+    /// What the handler is cancelled with. Once, before it begins; its completion handler keeps it.
+    [[nodiscard]] std::shared_ptr<asio::cancellation_signal> make_signal() {
+        auto signal = std::make_shared<asio::cancellation_signal>();
+        signal_ = signal;
+        return signal;
+    }
+
+    [[nodiscard]] const asio::any_io_executor& home() const noexcept { return home_.get(); }
+
+    /// Asks the handler to end, each time once more.
+    void request_stop() {
+        context->request_stop();
+        if (!home_.get()) { return; }
+        asio::post(home_.get(), [weak = signal_] {
+            if (const auto signal = weak.lock()) { signal->emit(asio::cancellation_type::terminal); }
+        });
+    }
+
+    /// The handler has ended. Any thread.
+    void finish(HandlerEnd end) {
+        const std::scoped_lock lock(mutex_);
+        end_ = std::move(end);
+    }
+    [[nodiscard]] std::optional<HandlerEnd> take_end() {
+        const std::scoped_lock lock(mutex_);
+        return std::exchange(end_, std::nullopt);
+    }
+
+    const std::shared_ptr<TaskContext> context;
+    std::atomic<bool> is_abandoned{false}; ///< the worker waits no longer; what has not begun does not begin
+
+private:
+    redis::ContextExecutor home_;
+    std::weak_ptr<asio::cancellation_signal> signal_;
+    std::mutex mutex_;
+    std::optional<HandlerEnd> end_;
 };
 
 /// One message that is held.
 struct Delivery {
     std::string tag;
     std::string queue;
-    std::string raw;
+    std::string list; ///< it was taken from; empty where that is not known
+    std::string raw;  ///< empty while it has not been read
     Message message;
     std::chrono::steady_clock::time_point begun{};
     std::shared_ptr<Run> run;
+    std::optional<asio::steady_timer> event; ///< of its run: set off by the end, and by what ends the wait for it
+    bool is_terminated = false;              ///< somebody revoked it while it ran
     bool is_acked = false;
     bool is_lost = false; ///< somebody took it back
 };
@@ -118,7 +155,8 @@ public:
               idle(strand),
               keeping(strand),
               sweeping(strand),
-              scheduled(strand) {}
+              scheduled(strand),
+              arriving(strand) {}
         asio::any_io_executor executor;
         asio::any_io_executor strand;
         Event hungry;    ///< there may be something to claim
@@ -127,23 +165,25 @@ public:
         Event keeping;   ///< ends the pause of the heartbeat
         Event sweeping;  ///< ends the pause between two looks for what others left behind
         Event scheduled; ///< the earliest time of what waits for its time has changed
+        Event arriving;  ///< there is something to read that is held already
     };
 
     WorkerCore(const asio::any_io_executor& executor, WorkerOptions given)
         : options(checked(std::move(given))), log(std::make_shared<EventLog>(options.logger)), composer(options), outer_(executor) {
         io.emplace(executor);
         const std::optional<Server> broker_server = broker_of(options, *log);
-        const std::optional<Server> backend_server = backend_of(options, broker_server, *log);
-        if (!broker_server || !backend_server) { return; }
+        backend_server_ = backend_of(options, broker_server, *log);
+        if (!broker_server || !backend_server_) { return; }
         server = broker_server;
         broker = broker_server->connect(executor, log);
-        is_one_server = broker_server->is_same(*backend_server);
-        backend = is_one_server ? broker : backend_server->connect(executor, log);
+        is_one_server = broker_server->is_same(*backend_server_);
+        backend = is_one_server ? broker : backend_server_->connect(executor, log);
         node = options.hostname.find('@') == std::string::npos ? options.hostname + "@" + host_name() : options.hostname;
         tag_prefix = composer.next_id() + ":";
     }
 
     ~WorkerCore() {
+        drop_deliveries();
         io.reset();
         if (members_) { members_->remove(this); }
     }
@@ -164,7 +204,32 @@ public:
     [[nodiscard]] std::string result_seconds() const { return std::to_string(options.result_expires.count()); }
 
     /// Taken and neither ended nor waiting for their time.
-    [[nodiscard]] std::size_t load() const noexcept { return ready.size() + active.size(); }
+    [[nodiscard]] std::size_t load() const noexcept { return ready.size() + active.size() + arriving.size(); }
+
+    /// Whether the message with this tag is here.
+    [[nodiscard]] bool holds(const std::string& tag) const {
+        const auto is_it = [&](const DeliveryPtr& delivery) { return delivery->tag == tag; };
+        return active.count(tag) != 0 || std::any_of(ready.begin(), ready.end(), is_it) ||
+               std::any_of(arriving.begin(), arriving.end(), is_it) ||
+               std::any_of(scheduled.begin(), scheduled.end(), [&](const auto& entry) { return is_it(entry.second); });
+    }
+
+    /// The connection for what takes long to be said: large messages and results have their own, with more time, so that they neither fail over
+    /// a slow link nor keep the small ones waiting. Made on first use.
+    [[nodiscard]] const std::shared_ptr<redis::Connection>& connection_for(const std::shared_ptr<redis::Connection>& usual,
+                                                                           std::size_t bytes) {
+        if (bytes <= large) { return usual; }
+        std::shared_ptr<redis::Connection>& patient = usual == broker ? patient_broker_ : patient_backend_;
+        if (!patient) {
+            const Server& where = usual == broker ? *server : *backend_server_;
+            patient = where.connect(outer(), log, patience());
+            if (is_closed) { patient->close(); }
+        }
+        return patient;
+    }
+
+    /// Messages and results past this are large.
+    static constexpr std::size_t large = std::size_t{256} * 1024;
 
     void warn(const std::string& kind, const std::string& text) const { log->event(spdlog::level::warn, kind, "luzia: " + text); }
 
@@ -181,7 +246,15 @@ public:
             self->io->keeping.set();
             self->io->sweeping.set();
             self->io->scheduled.set();
+            self->io->arriving.set();
         });
+    }
+
+    /// Calls `function` on the strand, or not at all where the context is gone. Any thread.
+    template <class Function>
+    void post(Function function) {
+        const std::scoped_lock lock(stop_mutex_);
+        if (!is_gone_) { asio::post(io->strand, std::move(function)); }
     }
 
     /// Everything that is pending fails from here on. Any thread.
@@ -190,9 +263,17 @@ public:
         stop();
         if (broker) { broker->close(); }
         if (backend) { backend->close(); }
-        const std::scoped_lock lock(stop_mutex_);
-        if (is_gone_) { return; }
-        asio::post(io->strand, [self = shared_from_this()] { self->give_up_runs(); });
+        post([self = shared_from_this()] {
+            self->close_connections();
+            self->give_up_runs();
+        });
+    }
+
+    /// On the strand.
+    void close_connections() {
+        for (const auto& connection : {broker, backend, patient_broker_, patient_backend_}) {
+            if (connection) { connection->close(); }
+        }
     }
 
     /// On the strand: handlers are asked to stop, and not waited for.
@@ -201,9 +282,8 @@ public:
         for (const auto& [tag, delivery] : active) {
             if (!delivery->run) { continue; }
             delivery->run->is_abandoned = true;
-            delivery->run->context->request_stop();
-            delivery->run->signal.emit(asio::cancellation_type::terminal);
-            delivery->run->event.cancel();
+            delivery->run->request_stop();
+            if (delivery->event) { delivery->event->cancel(); }
         }
         if (io) { io->idle.set(); }
     }
@@ -226,11 +306,14 @@ public:
     bool is_started = false;
     std::atomic<bool> is_closed{false}; ///< destroyed while it ran
     bool is_stopping = false;
-    bool is_abandoned = false;
-    std::size_t loops = 0; ///< coroutines of the worker itself
+    bool is_consuming = true;  ///< more may be claimed
+    bool is_abandoned = false; ///< nothing is begun, awaited or told any more
+    std::size_t loops = 0;     ///< coroutines of the worker itself
     std::deque<DeliveryPtr> ready;
     std::multimap<Time, DeliveryPtr> scheduled;
     std::unordered_map<std::string, DeliveryPtr> active;
+    std::deque<DeliveryPtr> arriving;                                  ///< claimed and not read yet
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> lost_answers; ///< first number and count of claims that are looked at again
     std::unordered_set<std::string> revoked;
     std::deque<std::string> revoked_order;
     WorkerStats stats;
@@ -240,16 +323,29 @@ private:
     void on_context_shutdown() noexcept override {
         const std::scoped_lock lock(stop_mutex_);
         is_gone_ = true;
-        ready.clear();
-        scheduled.clear();
-        active.clear();
+        drop_deliveries();
         tasks.clear();
         options.handler_executor.reset();
         io.reset();
         members_.reset();
     }
 
+    void drop_deliveries() noexcept {
+        ready.clear();
+        scheduled.clear();
+        active.clear();
+        arriving.clear();
+    }
+
+    /// 256 KiB a second bring the largest message.
+    [[nodiscard]] std::chrono::milliseconds patience() const {
+        return std::chrono::milliseconds(1000 * (1 + options.max_message_bytes / large));
+    }
+
     redis::ContextExecutor outer_;
+    std::optional<Server> backend_server_;
+    std::shared_ptr<redis::Connection> patient_broker_;
+    std::shared_ptr<redis::Connection> patient_backend_;
     std::shared_ptr<redis::ContextMembers> members_;
     std::mutex stop_mutex_;
     bool is_gone_ = false;
@@ -257,13 +353,28 @@ private:
 };
 using CorePtr = std::shared_ptr<WorkerCore>;
 
-/// Runs a coroutine of the worker's own on its strand, and counts it until it has ended.
+/// One of the worker's own loops: begun again where it ends by an exception, for want of memory.
+template <class Body>
+[[nodiscard]] asio::awaitable<void> keep_going(CorePtr core, Body body) {
+    asio::steady_timer timer(core->strand());
+    while (true) {
+        try {
+            co_await body(core);
+            co_return;
+        } catch (const std::exception& problem) {
+            core->warn("loop", std::string("a part of the worker begins again: ") + printable(problem.what(), 100));
+        }
+        timer.expires_after(std::chrono::seconds(1));
+        co_await timer.async_wait(quietly);
+    }
+}
+
+/// Runs a loop on the strand, and counts it until it has ended.
 template <class Body>
 void start_loop(const CorePtr& core, Body body) {
     ++core->loops;
-    asio::co_spawn(core->strand(), body(core), [core](std::exception_ptr problem) {
+    asio::co_spawn(core->strand(), keep_going(core, body), [core](const std::exception_ptr&) {
         --core->loops;
-        if (problem) { core->log->transition(spdlog::level::err, "luzia: a part of the worker has ended for want of memory"); }
         if (core->io) { core->io->idle.set(); }
     });
 }

@@ -1,0 +1,532 @@
+// Between claim and end of a delivery: links that are slow or lose answers, keys of another type, contexts and workers that go.
+#include "../support/gate.hpp"
+#include "../support/run.hpp"
+#include "../support/running_worker.hpp"
+
+#include <luzia/celery/client.hpp>
+
+#include <boost/asio/thread_pool.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace luzia_test {
+namespace {
+
+namespace celery = luzia::celery;
+using celery::Json;
+
+/// A message with something embedded, as it stands in the queue.
+std::string envelope_with(const std::string& task, const std::string& id, const Json& args, const Json& embed,
+                          const std::function<void(celery::Message&)>& change = {}) {
+    celery::Message message;
+    message.task = task;
+    message.id = id;
+    message.args = args;
+    message.embed = embed;
+    if (change) { change(message); }
+    celery::Sender sender;
+    sender.delivery_tag = "tag-" + id;
+    return *celery::encode_message(message, "cpp", sender);
+}
+
+Json signature_of(const std::string& task, const std::string& id, const Json& args, const std::string& queue = "cpp") {
+    return Json::object({{"task", task},
+                         {"args", args},
+                         {"kwargs", Json::object()},
+                         {"options", {{"task_id", id}, {"queue", queue}}},
+                         {"subtask_type", nullptr},
+                         {"immutable", true}});
+}
+
+TEST(CeleryDelivery, ASlowLinkBringsLargeMessages) {
+    const LogLines log;
+    RedisServer server;
+    Gate gate(server.port());
+    Books books(server);
+    gate.throttle(Way::to_client, 50'000, 50ms); // at most 1 MB a second
+    constexpr int count = 3;
+    for (int i = 0; i < count; ++i) {
+        books.push("cpp.length", "large-" + std::to_string(i), Json::array({std::string(750'000, 'x')}));
+    }
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.broker_url = gate.url() + "/0";
+    options.prefetch = 64;
+    options.timeout = 500ms;
+    std::atomic<int> runs{0};
+    RunningWorker worker(options, [&](celery::Worker& self) {
+        self.task("cpp.length", [&](const std::string& text) {
+            ++runs;
+            return text.size();
+        });
+    });
+    for (int i = 0; i < count; ++i) {
+        EXPECT_TRUE(holds_soon([&] { return books.has_result("large-" + std::to_string(i)); })) << i << "\n" << log.all();
+    }
+    EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(runs, count);
+    EXPECT_EQ(worker.stats().lost, 0U);
+}
+
+TEST(CeleryDelivery, AClaimThatTakesLongerThanItMayIsNotMadeAgain) {
+    const LogLines log;
+    RedisServer server;
+    Gate gate(server.port());
+    Books books(server);
+    gate.throttle(Way::to_client, 20'000, 100ms); // 256 KiB take 1.3 s
+    constexpr int count = 12;
+    for (int i = 0; i < count; ++i) {
+        books.push("cpp.length", "m-" + std::to_string(i), Json::array({std::string(60'000, 'x')}));
+    }
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.broker_url = gate.url() + "/0";
+    options.prefetch = 64;
+    options.timeout = 400ms;
+    std::atomic<int> runs{0};
+    RunningWorker worker(options, [&](celery::Worker& self) {
+        self.task("cpp.length", [&](const std::string& text) {
+            ++runs;
+            return text.size();
+        });
+    });
+    for (int i = 0; i < count; ++i) {
+        EXPECT_TRUE(holds_soon([&] { return books.has_result("m-" + std::to_string(i)); })) << i << "\n" << log.all();
+    }
+    EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(runs, count);
+    EXPECT_GT(log.count("claim"), 0U) << "the link was not slow enough";
+}
+
+TEST(CeleryDelivery, WhatAClaimTookIsFoundWhenItsAnswerIsLost) {
+    const LogLines log;
+    RedisServer server;
+    Gate gate(server.port());
+    Books books(server);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.broker_url = gate.url() + "/0";
+    options.timeout = 300ms;
+    options.poll_interval = 50ms;
+    RunningWorker worker(options);
+    books.push("cpp.add", "first", Json::array({1, 2}));
+    ASSERT_TRUE(holds_soon([&] { return books.has_result("first"); }));
+    gate.stall(Way::to_client);
+    books.push("cpp.add", "second", Json::array({1, 2}));
+    ASSERT_TRUE(holds_soon([&] { return books.broker({"HLEN", "unacked"}) == "1"; })) << log.all();
+    gate.reset();
+    gate.heal();
+    // The visibility timeout is an hour.
+    EXPECT_TRUE(holds_soon([&] { return books.has_result("second"); })) << log.all();
+    EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(worker.stats().succeeded, 2U);
+}
+
+TEST(CeleryDelivery, LargeMessagesThatWereNotReadAreGivenBack) {
+    const LogLines log;
+    RedisServer server;
+    Gate gate(server.port());
+    Books books(server);
+    gate.throttle(Way::to_client, 5'000, 50ms);
+    for (int i = 0; i < 3; ++i) {
+        books.push("cpp.length", "large-" + std::to_string(i), Json::array({std::string(750'000, 'x')}));
+    }
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.broker_url = gate.url() + "/0";
+    options.stop_grace = 20s;
+    RunningWorker worker(options);
+    ASSERT_TRUE(holds_soon([&] { return books.broker({"HLEN", "unacked"}) == "3"; }));
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(books.broker({"HLEN", "unacked"}), "0") << log.all();
+    EXPECT_EQ(std::stoul(books.broker({"LLEN", "cpp"})) + worker.stats().failed, 3U);
+}
+
+TEST(CeleryDelivery, WhatFollowsIsSentOnceHoweverOftenTheAnswerIsLost) {
+    for (const bool is_one_database : {false, true}) {
+        for (const std::string what : {"callback", "retry", "chord"}) {
+            SCOPED_TRACE(what + (is_one_database ? ", one database" : ", two databases"));
+            const LogLines log;
+            RedisServer server;
+            Gate gate(server.port());
+            Books books(server);
+            celery::WorkerOptions options = worker_options(server.url(), log);
+            options.broker_url = gate.url() + (is_one_database ? "/1" : "/0");
+            if (is_one_database) { options.result_backend = options.broker_url; }
+            options.timeout = 150ms;
+            std::atomic<bool> may_end{false};
+            std::atomic<int> runs{0};
+            std::atomic<int> followers{0};
+            RunningWorker worker(options, [&](celery::Worker& self) {
+                celery::TaskSettings settings;
+                settings.retry_on_failure = what == "retry";
+                settings.max_retries = 1;
+                settings.retry_backoff = 1ms;
+                self.task(
+                    "cpp.waits",
+                    [&](celery::TaskContext& context) -> asio::awaitable<int> {
+                        ++runs;
+                        asio::steady_timer timer(co_await asio::this_coro::executor);
+                        while (!may_end) {
+                            timer.expires_after(1ms);
+                            co_await timer.async_wait(asio::use_awaitable);
+                        }
+                        if (what == "retry" && context.retries() == 0) { throw std::runtime_error("once"); }
+                        co_return 1;
+                    },
+                    settings);
+                self.task("cpp.follows", [&](const celery::Arguments&) { ++followers; });
+            });
+            Json embed = Json::object();
+            if (what == "callback") { embed["callbacks"] = Json::array({signature_of("cpp.follows", "f", Json::array())}); }
+            if (what == "chord") {
+                embed["chord"] = signature_of("cpp.follows", "f", Json::array());
+                books.results({"SET", "celery-taskset-meta-g.s", "1"});
+            }
+            const std::string message = envelope_with("cpp.waits", "a", Json::array(), embed, [&](celery::Message& made) {
+                if (what != "chord") { return; }
+                made.group = "g";
+                made.group_index = 0;
+            });
+            static_cast<void>(is_one_database ? books.results({"LPUSH", "cpp", message}) : books.broker({"LPUSH", "cpp", message}));
+            ASSERT_TRUE(holds_soon([&] { return runs == 1; })) << log.all();
+            gate.stall(Way::to_client); // what is asked is done, and nobody hears of it
+            may_end = true;
+            std::this_thread::sleep_for(1500ms);
+            gate.reset();
+            gate.heal();
+            EXPECT_TRUE(holds_soon([&] { return books.result("a").state == "SUCCESS"; })) << log.all();
+            if (what != "retry") {
+                EXPECT_TRUE(holds_soon([&] { return followers > 0; })) << log.all();
+            }
+            const std::string database = is_one_database ? "1" : "0";
+            EXPECT_TRUE(holds_soon([&] {
+                static_cast<void>(server.command({"SELECT", database}));
+                return server.command({"HLEN", "unacked"}) == "0" && server.command({"LLEN", "cpp"}) == "0";
+            }));
+            std::this_thread::sleep_for(50ms);
+            EXPECT_FALSE(worker.stop());
+            EXPECT_EQ(followers, what == "retry" ? 0 : 1);
+            EXPECT_EQ(runs, what == "retry" ? 2 : 1);
+            EXPECT_EQ(worker.stats().lost, 0U);
+            static_cast<void>(server.command({"SELECT", database}));
+            EXPECT_EQ(server.command({"EXISTS", "luzia-sent:chord:g"}), "0");
+        }
+    }
+}
+
+TEST(CeleryDelivery, KeysOfAnotherTypeLoseNothing) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.queues = {"odd", "cpp"};
+    books.broker({"SET", "odd", "no list"});
+    books.broker({"SET", "nowhere", "no list"});
+    books.broker({"SET", "luzia.dead-letter", "no list"});
+    books.broker({"LPUSH", "cpp", "no JSON at all"});
+    books.results({"HSET", "celery-task-meta-stored", "a", "hash"});
+    RunningWorker worker(options);
+    // Where nothing can be put away, it stays.
+    ASSERT_TRUE(holds_soon([&] { return log.count("claimed") > 0; })) << log.all();
+    EXPECT_EQ(books.broker({"LLEN", "cpp"}), "1");
+    EXPECT_EQ(books.broker({"HLEN", "unacked"}), "0");
+    books.broker({"DEL", "luzia.dead-letter"});
+    books.push("cpp.add", "stored", Json::array({1, 2}));
+    EXPECT_TRUE(holds_soon([&] { return books.result("stored").value == 3; })) << log.all(); // the odd one does not stop the other
+    EXPECT_EQ(books.broker({"LLEN", "luzia.dead-letter"}), "1");
+    // What follows has a queue that is none.
+    const Json embed = Json::object({{"callbacks", Json::array({signature_of("py.add", "f", Json::array({1}), "nowhere")})}});
+    books.broker({"LPUSH", "cpp", envelope_with("cpp.add", "leads", Json::array({2, 2}), embed)});
+    EXPECT_TRUE(holds_soon([&] { return books.result("leads").value == 4; })) << log.all();
+    EXPECT_TRUE(holds_soon([&] { return books.broker({"LLEN", "luzia.dead-letter"}) == "2"; }));
+    EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    EXPECT_EQ(books.broker({"GET", "nowhere"}), "no list");
+    EXPECT_FALSE(worker.stop());
+}
+
+TEST(CeleryDelivery, WhereNothingCanBeHeldNothingIsTaken) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    books.broker({"SET", "unacked", "no hash"});
+    books.push("cpp.add", "a", Json::array({1, 2}));
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.poll_interval = 20ms;
+    RunningWorker worker(options);
+    ASSERT_TRUE(holds_soon([&] { return log.count("claimed") > 0; })) << log.all();
+    EXPECT_EQ(books.broker({"LLEN", "cpp"}), "1");
+    EXPECT_EQ(books.broker({"ZCARD", "unacked_index"}), "0");
+    books.broker({"DEL", "unacked"});
+    EXPECT_TRUE(holds_soon([&] { return books.result("a").value == 3; })) << log.all();
+    EXPECT_FALSE(worker.stop());
+}
+
+TEST(CeleryDelivery, WhatADeadWorkerHeldOfAQueueThatIsNoneGoesToTheDeadLetters) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    books.broker({"SET", "odd", "no list"});
+    books.broker({"HSET", "unacked", "t", "[" + envelope("cpp.add", "a", Json::array({1, 2})) + R"(, "", "odd"])"});
+    books.broker({"ZADD", "unacked_index", "1000", "t"});
+    RunningWorker worker(worker_options(server.url(), log));
+    EXPECT_TRUE(holds_soon([&] { return books.broker({"LLEN", "luzia.dead-letter"}) == "1"; })) << log.all();
+    EXPECT_EQ(books.broker({"HLEN", "unacked"}), "0");
+    EXPECT_FALSE(worker.stop());
+}
+
+TEST(CeleryDelivery, AContextMayGoBeforeTheHandlersOfAPool) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    for (const bool is_worker_first : {true, false}) {
+        books.push("cpp.computes", "a", Json::array());
+        asio::thread_pool pool(1);
+        std::atomic<bool> has_begun{false};
+        std::atomic<bool> may_end{false};
+        celery::WorkerOptions options = worker_options(server.url(), log);
+        options.handler_executor = pool.get_executor();
+        {
+            auto io = std::make_unique<asio::io_context>();
+            std::optional<celery::Worker> worker(std::in_place, *io, options);
+            worker->task("cpp.computes", [&](celery::TaskContext& context) {
+                has_begun = true;
+                while (!may_end) {
+                    std::this_thread::sleep_for(1ms);
+                }
+                context.update_state("PROGRESS", Json(1)); // told to nobody
+                return 1;
+            });
+            worker->run([](luzia::error_code) {});
+            while (!has_begun) {
+                io->run_one_for(10ms);
+            }
+            if (is_worker_first) { worker.reset(); }
+            io.reset();
+        }
+        may_end = true;
+        pool.join();
+        EXPECT_EQ(books.broker({"HLEN", "unacked"}), "1"); // it comes back when its time is up
+        books.broker({"DEL", "unacked", "unacked_index"});
+    }
+}
+
+TEST(CeleryDelivery, NoHandlerBeginsWhenItsWorkerIsGone) {
+    RedisServer server;
+    Books books(server);
+    for (int round = 0; round < 10; ++round) {
+        const LogLines log;
+        for (int i = 0; i < 200; ++i) {
+            books.push("cpp.runs", "n-" + std::to_string(i), Json::array());
+        }
+        asio::thread_pool pool(1);
+        asio::io_context io;
+        celery::WorkerOptions options = worker_options(server.url(), log);
+        options.handler_executor = pool.get_executor();
+        options.concurrency = 1;
+        options.stop_grace = 0ms;
+        std::atomic<int> runs{0};
+        std::optional<celery::Worker> worker(std::in_place, io, options);
+        worker->task("cpp.runs", [&] {
+            ++runs;
+            std::this_thread::sleep_for(1ms);
+        });
+        std::atomic<bool> has_ended{false};
+        std::atomic<int> runs_at_end{0};
+        worker->run([&](luzia::error_code) {
+            pool.join(); // what runs at the end may come to its own
+            runs_at_end = runs.load();
+            has_ended = true;
+        });
+        std::thread thread([&] { io.run(); });
+        EXPECT_TRUE(holds_soon([&] { return runs > 3; }));
+        if (round % 2 == 0) {
+            worker->stop();
+        } else {
+            worker.reset();
+        }
+        EXPECT_TRUE(holds_soon([&] { return has_ended.load(); }));
+        std::this_thread::sleep_for(20ms);
+        EXPECT_EQ(runs, runs_at_end);
+        io.stop();
+        thread.join();
+        books.broker({"DEL", "unacked", "unacked_index", "cpp"});
+    }
+}
+
+TEST(CeleryDelivery, WhatHasEndedIsNotToldAsRunningAgain) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    asio::thread_pool pool(1);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.handler_executor = pool.get_executor();
+    options.track_started = true;
+    std::atomic<bool> may_end{false};
+    std::atomic<bool> has_told{false};
+    RunningWorker worker(options, [&](celery::Worker& self) {
+        celery::TaskSettings limited;
+        limited.time_limit = 50ms;
+        self.task(
+            "cpp.late",
+            [&](celery::TaskContext& context) {
+                while (!may_end) {
+                    std::this_thread::sleep_for(1ms);
+                }
+                context.update_state("PROGRESS", Json(1));
+                has_told = true;
+            },
+            limited);
+    });
+    books.push("cpp.late", "late", Json::array());
+    EXPECT_TRUE(holds_soon([&] { return books.result("late").state == "FAILURE"; })) << log.all();
+    may_end = true;
+    EXPECT_TRUE(holds_soon([&] { return has_told.load(); }));
+    books.push("cpp.add", "after", Json::array({1, 2})); // behind it on the same connection
+    EXPECT_TRUE(holds_soon([&] { return books.result("after").value == 3; }));
+    EXPECT_EQ(books.result("late").state, "FAILURE");
+    EXPECT_FALSE(worker.stop());
+}
+
+TEST(CeleryDelivery, NothingButFailuresOfTheSenderIsToldWhereResultsAreIgnored) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.track_started = true;
+    std::atomic<int> ended{0};
+    RunningWorker worker(options, [&](celery::Worker& self) {
+        celery::TaskSettings ignored;
+        ignored.ignore_result = true;
+        ignored.max_retries = 1;
+        self.task(
+            "cpp.ignored",
+            [&](celery::TaskContext& context, const std::string& how) {
+                ++ended;
+                if (how == "retry") { throw context.retry(1ms); }
+                if (how == "fail") { throw std::runtime_error("bad"); }
+            },
+            ignored);
+    });
+    for (const std::string how : {"succeed", "retry", "fail"}) {
+        books.push("cpp.ignored", how, Json::array({how}));
+    }
+    EXPECT_TRUE(holds_soon([&] { return ended == 4 && books.left().empty(); })) << ended << " " << books.left();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(books.results({"KEYS", "celery-task-meta-*"}), "");
+}
+
+TEST(CeleryDelivery, AnIdThatIsUsedAgainIsRunThoughAnOldSuccessIsStored) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    std::atomic<int> runs{0};
+    const auto push = [&] {
+        const std::string message = *celery::redelivered(envelope("cpp.counts", "again", Json::array()));
+        books.broker({"LPUSH", "cpp", message});
+    };
+    for (const bool is_deduplicated : {false, true}) {
+        celery::WorkerOptions options = worker_options(server.url(), log);
+        options.deduplicate_successful_tasks = is_deduplicated;
+        RunningWorker worker(options, [&](celery::Worker& self) { self.task("cpp.counts", [&] { return ++runs; }); });
+        const int before = runs;
+        books.results({"SET", "celery-task-meta-again",
+                       R"({"status": "SUCCESS", "result": 7, "traceback": null, "children": [], "task_id": "again"})"});
+        push();
+        EXPECT_TRUE(holds_soon([&] { return books.broker({"LLEN", "cpp"}) == "0" && books.left().empty(); })) << books.left();
+        EXPECT_FALSE(worker.stop());
+        EXPECT_EQ(runs - before, is_deduplicated ? 0 : 1);
+        EXPECT_EQ(worker.stats().deduplicated, is_deduplicated ? 1U : 0U);
+    }
+}
+
+TEST(CeleryDelivery, AMemberOfAChordThatRanTwiceCountsOnce) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    books.results({"SET", "celery-taskset-meta-g.s", "2"});
+    const Json embed = Json::object({{"chord", signature_of("cpp.note", "body", Json::array())}});
+    Json mutable_embed = embed;
+    mutable_embed["chord"]["immutable"] = false;
+    RunningWorker worker(worker_options(server.url(), log));
+    const auto push = [&](const std::string& id, int index, int value) {
+        books.broker({"LPUSH", "cpp", envelope_with("cpp.add", id, Json::array({value, 0}), mutable_embed, [&](celery::Message& made) {
+                          made.group = "g";
+                          made.group_index = index;
+                      })});
+        EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    };
+    push("a", 0, 1);
+    push("a", 0, 2);
+    EXPECT_EQ(books.results({"EXISTS", "noted"}), "0");
+    push("b", 1, 3);
+    EXPECT_TRUE(holds_soon([&] { return books.results({"LLEN", "noted"}) == "1"; })) << log.all();
+    EXPECT_EQ(books.results({"LRANGE", "noted", "0", "-1"}), "[[2,3]]");
+    EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    EXPECT_FALSE(worker.stop());
+}
+
+TEST(CeleryDelivery, WhatHasExpiredIsToldAtOnceThoughItsTimeIsToCome) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    RunningWorker worker(worker_options(server.url(), log));
+    books.broker({"LPUSH", "cpp", envelope_with("cpp.add", "late", Json::array({1, 2}), Json::object(), [](celery::Message& made) {
+                      made.expires = celery::now() - std::chrono::seconds(1);
+                      made.eta = celery::now() + std::chrono::hours(1);
+                  })});
+    EXPECT_TRUE(holds_soon([&] { return books.result("late").state == "REVOKED"; })) << log.all();
+    EXPECT_FALSE(worker.stop());
+}
+
+TEST(CeleryDelivery, WhatWasTakenBackWhileItWaitedMakesRoom) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.max_scheduled = 1;
+    options.visibility_timeout = 1s;
+    RunningWorker worker(options);
+    books.broker({"LPUSH", "cpp", envelope_with("cpp.add", "later", Json::array({1, 2}), Json::object(), [](celery::Message& made) {
+                      made.eta = celery::now() + std::chrono::hours(1);
+                  })});
+    ASSERT_TRUE(holds_soon([&] { return books.broker({"HLEN", "unacked"}) == "1"; }));
+    books.push("cpp.add", "now", Json::array({1, 2}));
+    books.broker({"DEL", "unacked", "unacked_index"}); // somebody else has it now
+    EXPECT_TRUE(holds_soon([&] { return books.result("now").value == 3; })) << log.all();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(worker.stats().lost, 1U);
+}
+
+TEST(CeleryDelivery, ALargeResultIsStoredOverASlowLink) {
+    const LogLines log;
+    RedisServer server;
+    Gate gate(server.port());
+    Books books(server);
+    gate.throttle(Way::to_server, 50'000, 50ms);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.result_backend = gate.url() + "/1";
+    options.timeout = 500ms;
+    std::atomic<int> runs{0};
+    RunningWorker worker(options, [&](celery::Worker& self) {
+        self.task("cpp.large", [&] {
+            ++runs;
+            return std::string(3'000'000, 'x');
+        });
+    });
+    books.push("cpp.large", "a", Json::array());
+    EXPECT_TRUE(holds_soon([&] { return books.has_result("a"); })) << log.all();
+    EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(runs, 1);
+    EXPECT_EQ(log.count("can't be stored"), 0U) << log.all();
+}
+
+} // namespace
+} // namespace luzia_test
