@@ -166,6 +166,62 @@ TEST(CeleryCrash, KilledAgainAndAgainTheWorkersRunEveryTask) {
     }
 }
 
+TEST(CeleryCrash, WhatFollowsIsRunThoughWorkersAreKilled) {
+    constexpr int count = is_sanitized ? 40 : 200;
+    RedisServer server;
+    Books books(server);
+    for (int i = 0; i < count; ++i) {
+        const std::string id = std::to_string(i);
+        const Json embed = Json::object({{"callbacks", Json::array({signature_of("cpp.count", "follower-" + id, Json::array({i}))})},
+                                         {"chain", Json::array({signature_of("cpp.count", "last-" + id, Json::array({i})),
+                                                                signature_of("cpp.count", "next-" + id, Json::array({i}))})}});
+        books.broker({"LPUSH", "cpp", envelope_with("cpp.count", "first-" + id, Json::array({i}), embed)});
+        books.results({"SET", "celery-taskset-meta-g-" + id + ".s", "2"});
+        for (const int member : {0, 1}) {
+            const Json chord = Json::object({{"chord", signature_of("cpp.count", "body-" + id, Json::array({i}))}});
+            books.broker({"LPUSH", "cpp",
+                          envelope_with("cpp.count", "member-" + std::to_string(member) + "-" + id, Json::array({i}), chord,
+                                        [&](celery::Message& made) {
+                                            made.group = "g-" + id;
+                                            made.group_index = member;
+                                        })});
+        }
+    }
+    std::vector<std::unique_ptr<CppWorker>> workers;
+    for (int i = 0; i < 2; ++i) {
+        workers.push_back(std::make_unique<CppWorker>(server, 4));
+    }
+    std::minstd_rand random(11);
+    int kills = 0;
+    while (std::stoi(books.results({"HLEN", "runs"})) < 7 * count && kills < 12) {
+        const int until = std::stoi(books.results({"HLEN", "runs"})) + count / 4;
+        ASSERT_TRUE(holds_soon([&] { return std::stoi(books.results({"HLEN", "runs"})) >= until || books.left().empty(); }));
+        auto& victim = workers[random() % workers.size()];
+        victim->kill();
+        ++kills;
+        victim = std::make_unique<CppWorker>(server, 4);
+    }
+    EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    int lost = 0;
+    int more = 0;
+    for (int i = 0; i < count; ++i) {
+        for (const std::string what : {"first", "follower", "next", "last", "member-0", "member-1", "body"}) {
+            const std::string id = what + "-" + std::to_string(i);
+            const std::string runs = books.results({"HGET", "runs", id});
+            lost += runs == "(nil)" || books.result(id).state != "SUCCESS" ? 1 : 0;
+            more += runs == "(nil)" ? 0 : std::stoi(runs) - 1;
+        }
+    }
+    EXPECT_EQ(lost, 0);
+    EXPECT_LE(more, kills * 4 * 4); // what ran when its worker was killed, and at the most three that follow it
+    EXPECT_GT(kills, 2);
+    std::printf("[ celery   ] %d tasks of chains, callbacks and chords, %d kills, %d lost, %d runs too many\n", 7 * count, kills, lost,
+                more);
+    for (auto& worker : workers) {
+        worker->stop();
+    }
+}
+
 TEST(CeleryCrash, AServerThatKeepsWhatItWasToldMayBeKilledAsWell) {
     constexpr int count = is_sanitized ? 200 : 1000;
     RedisServer server({"--appendonly", "yes", "--appendfsync", "always"});

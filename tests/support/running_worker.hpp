@@ -67,15 +67,36 @@ private:
     std::thread thread_;
 };
 
-inline std::string envelope(const std::string& task, const std::string& id, const luzia::celery::Json& args,
-                            const std::string& queue = "cpp") {
+/// A message as it stands in its queue.
+inline std::string envelope_with(const std::string& task, const std::string& id, const luzia::celery::Json& args,
+                                 const luzia::celery::Json& embed, const std::function<void(luzia::celery::Message&)>& change = {},
+                                 const std::string& queue = "cpp") {
     luzia::celery::Message message;
     message.task = task;
     message.id = id;
     message.args = args;
+    message.embed = embed;
+    if (change) { change(message); }
     luzia::celery::Sender sender;
     sender.delivery_tag = "tag-" + id;
     return *luzia::celery::encode_message(message, queue, sender);
+}
+
+/// The same with nothing embedded.
+inline std::string envelope(const std::string& task, const std::string& id, const luzia::celery::Json& args,
+                            const std::string& queue = "cpp") {
+    return envelope_with(task, id, args, luzia::celery::Json::object(), {}, queue);
+}
+
+/// A signature as it stands in what is embedded.
+inline luzia::celery::Json signature_of(const std::string& task, const std::string& id, const luzia::celery::Json& args,
+                                        const std::string& queue = "cpp") {
+    return luzia::celery::Json::object({{"task", task},
+                                        {"args", args},
+                                        {"kwargs", luzia::celery::Json::object()},
+                                        {"options", {{"task_id", id}, {"queue", queue}}},
+                                        {"subtask_type", nullptr},
+                                        {"immutable", true}});
 }
 
 /// What the tests ask of the server, each on the database where it is.
