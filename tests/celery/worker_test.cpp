@@ -338,7 +338,7 @@ TEST(CeleryWorker, StoppingEndsWhatRunsAndGivesBackTheRest) {
     ASSERT_EQ(waiting.size(), 3U);
     EXPECT_EQ(Json::parse(waiting[2])["headers"]["id"], "second");
     EXPECT_EQ(Json::parse(waiting[1])["headers"]["id"], "third");
-    EXPECT_EQ(waiting[1], envelope("cpp.order", "third", Json::array({"third"})));
+    EXPECT_EQ(waiting[1], envelope("cpp.hold", "third", Json::array({"stop-key"})));
 
     // One that does not end is given back as well, and the next worker runs it.
     static_cast<void>(server.command({"SELECT", "1"}));
