@@ -163,7 +163,7 @@ inline void note_revoked(WorkerCore& core, const std::string& id) {
         core->stop();
         return Json::object({{"ok", "shutting down"}});
     }
-    return Json::object({{"error", "this worker, which is one in C++, does not know " + text_for_json(method.substr(0, 64))}});
+    return Json::object({{"error", "this worker, which is one in C++, does not know " + cut(method, 64)}});
 }
 
 /// Hears the commands of one worker and answers them.
