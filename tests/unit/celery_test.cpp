@@ -401,15 +401,15 @@ TEST(CeleryFailure, CanBeStoredWhateverItIsMadeOf) {
 
     // Three bytes each, so that a cut at any byte would be one in the middle.
     std::string euros;
-    for (int i = 0; i < 500'000; ++i) {
+    for (int i = 0; i < 400'000; ++i) {
         euros += "\xe2\x82\xac";
     }
     Json many = Json::array();
-    for (int i = 0; i < 500'000; ++i) {
+    for (int i = 0; i < 600'000; ++i) {
         many.push_back(i);
     }
-    for (const Json& arguments : {Json::array({euros, "lost"}), many, Json::array({std::string(2'000'000, '\xff')})}) {
-        const celery::TaskFailure failure(euros, arguments, euros, euros);
+    for (const Json& arguments : {Json::array({euros, "lost"}), many, Json::array({std::string(1'200'000, '\xff')})}) {
+        const celery::TaskFailure failure(euros.substr(0, 3000), arguments, euros.substr(0, 3000), euros);
         const auto read = stored(failure);
         ASSERT_TRUE(read);
         EXPECT_LT(failure.json().dump().size(), 12U << 20U);
@@ -739,6 +739,71 @@ TEST(CeleryHandler, StoresWhatCeleryStores) {
     settings.store_errors_even_if_ignored = true;
     EXPECT_TRUE(is_stored("FAILURE", settings, true) && is_stored("RETRY", settings, false) && is_stored("REVOKED", settings, false));
     EXPECT_FALSE(is_stored("SUCCESS", settings, false) || is_stored("STARTED", settings, false));
+}
+
+TEST(CeleryMatcher, NamesAreMatchedAsPythonDoes) {
+    struct Case {
+        std::string pattern;
+        std::string fits;
+        std::string other;
+    };
+    const std::vector<Case> shell{{"*", "cpp@host", "-"},
+                                  {"cpp@*", "cpp@host", "Cpp@host"},
+                                  {"c?p@host", "cpp@host", "cp@host"},
+                                  {"*@h*t", "cpp@host", "cpp@hosts"},
+                                  {"[a-d]pp", "cpp", "epp"},
+                                  {"[!a-b]pp", "cpp", "app"},
+                                  {"[]x]", "]", "y"},
+                                  {"[!]x]", "y", "]"},
+                                  {"[x-]", "-", "y"},
+                                  {"[--a]", "a", "b"},
+                                  {"[z-ac]", "c", "z"},
+                                  {"[!z-a]", "x", "xx"},
+                                  {"[^a]", "^", "b"},
+                                  {"a[b", "a[b", "ab"},
+                                  {"a\\*", "a\\x", "a*"},
+                                  {"?", "\xc3\xa4", "ab"},
+                                  {"[\xc3\xa0-\xc3\xa5]", "\xc3\xa4", "\xc3\xb6"},
+                                  {"*a*b*c*", "xxaxxbxxc", "xxaxxcxxb"},
+                                  {"", "", "x"}};
+    for (const auto& [pattern, fits, other] : shell) {
+        EXPECT_EQ(celery::is_match(fits, pattern, "glob"), true) << pattern;
+        if (other != "-") { EXPECT_EQ(celery::is_match(other, pattern, "glob"), false) << pattern; }
+    }
+    EXPECT_EQ(celery::is_match(std::string(1000, 'a'), "*a*a*a*a*a*a*a*a*a*a*b", "glob"), false); // soon
+    const std::vector<Case> expressions{{"cpp@.*", "cpp@host", "acpp@host"},   {"cpp", "cpp@host", "acpp"},
+                                        {"(web|cpp)@", "cpp@host", "pp@host"}, {"^w[0-9]+@h$", "w12@h", "w@h"},
+                                        {"\\w+@", "cpp@host", "@host"},        {"c\\.p|x", "c.p", "cpp"}};
+    for (const auto& [pattern, fits, other] : expressions) {
+        EXPECT_EQ(celery::is_match(fits, pattern, "pcre"), true) << pattern;
+        EXPECT_EQ(celery::is_match(other, pattern, "pcre"), false) << pattern;
+    }
+    for (const std::string pattern : {"(", "[a", "*a", "(a+)+$", "(?i)x", "(?P<n>x)", "(a)\\1", "a{1,99999}", "[[:alpha:]]", "[]a]", "\\Ax",
+                                      "a*b*c*d*e", "(a|a)(a|a)(a|a)(a|a)(a|a)", "\xc3\xa4", "a\\"}) {
+        EXPECT_EQ(celery::is_match("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!", pattern, "pcre"), std::nullopt) << pattern;
+    }
+    EXPECT_EQ(celery::is_match("cpp", "cpp", "mine"), std::nullopt);
+    EXPECT_EQ(celery::is_match("cpp", "cpp", ""), std::nullopt);
+}
+
+TEST(CeleryMatcher, ACommandIsForWhomKombuSaysItIs) {
+    const auto is_for = [](const std::string& command) { return celery::detail::is_for(Json::parse(command), "cpp@host"); };
+    for (const std::string all :
+         {"{}", R"({"destination":null,"pattern":null,"matcher":null})", R"({"destination":[]})", R"({"pattern":"","matcher":"pcre"})",
+          R"({"destination":["other","cpp@host"]})", R"({"destination":["cpp@host"],"pattern":"other*","matcher":"glob"})",
+          R"({"pattern":"cpp*","matcher":"glob"})", R"({"pattern":"cpp*"})", R"({"matcher":"glob"})",
+          R"({"destination":[],"pattern":"cpp*"})", R"({"pattern":"cpp@h","matcher":"pcre"})"}) {
+        EXPECT_EQ(is_for(all), true) << all;
+    }
+    for (const std::string none : {R"({"destination":["other"]})", R"({"destination":["other"],"pattern":"cpp*","matcher":"glob"})",
+                                   R"({"pattern":"other*","matcher":"glob"})", R"({"pattern":"other*"})",
+                                   R"({"pattern":"cpp@$","matcher":"pcre"})", R"({"destination":["cpp@HOST"]})"}) {
+        EXPECT_EQ(is_for(none), false) << none;
+    }
+    for (const std::string unknown : {R"({"pattern":"cpp*","matcher":"mine"})", R"({"pattern":7,"matcher":"glob"})",
+                                      R"({"pattern":"cpp","matcher":7})", R"({"pattern":"(","matcher":"pcre"})", R"({"destination":7})"}) {
+        EXPECT_EQ(is_for(unknown), std::nullopt) << unknown;
+    }
 }
 
 TEST(CeleryWorkerPlan, ListsAreServedByPriorityAndQueuesInTurn) {

@@ -23,8 +23,7 @@ public:
 
     /// @param arguments  of the exception, an array
     TaskFailure(std::string type, const Json& arguments, std::string module, std::string traceback)
-        : TaskFailure(Storable(), type.empty() ? "Exception" : name_of(std::move(type)), list_of(writable(arguments, deepest, largest)),
-                      name_of(std::move(module)), cut(as_utf8(std::move(traceback)), largest)) {}
+        : TaskFailure(Parts(std::move(type), arguments, std::move(module), std::move(traceback))) {}
 
     /// The name of the exception's class.
     [[nodiscard]] const std::string& exc_type() const noexcept { return type_; }
@@ -60,19 +59,33 @@ public:
     }
 
 private:
-    struct Storable {};
-
     // What encloses them in a result, and in what a chord notes, takes a few levels more.
     static constexpr std::size_t deepest = detail::deepest - 32;
     static constexpr std::size_t largest = std::size_t{1024} * 1024;
 
-    TaskFailure(Storable, std::string type, Json arguments, std::string module, std::string traceback)
-        : std::runtime_error(type + ": " + joined(arguments)),
-          type_(std::move(type)),
-          module_(std::move(module)),
-          arguments_(std::move(arguments)),
-          message_(joined(arguments_)),
-          traceback_(std::move(traceback)) {}
+    /// All of it as it can be stored.
+    struct Parts {
+        Parts(std::string type_name, const Json& given, std::string module_name, std::string trace)
+            : type(type_name.empty() ? "Exception" : name_of(std::move(type_name))),
+              module(name_of(std::move(module_name))),
+              arguments(list_of(writable(given, deepest, largest))),
+              message(joined(arguments)),
+              traceback(cut(as_utf8(std::move(trace)), largest)) {}
+
+        std::string type;
+        std::string module;
+        Json arguments;
+        std::string message;
+        std::string traceback;
+    };
+
+    explicit TaskFailure(Parts parts)
+        : std::runtime_error(parts.type + ": " + parts.message),
+          type_(std::move(parts.type)),
+          module_(std::move(parts.module)),
+          arguments_(std::move(parts.arguments)),
+          message_(std::move(parts.message)),
+          traceback_(std::move(parts.traceback)) {}
 
     /// Python makes no class of a name with a NUL in it.
     [[nodiscard]] static std::string name_of(std::string text) {
