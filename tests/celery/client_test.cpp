@@ -306,7 +306,9 @@ TEST(CeleryClient, BadInputIsAnErrorAndNothingIsSent) {
         add(TaskError::invalid_task_name, "\xff", {}, as_is);
         add(TaskError::invalid_queue, "t", {}, [](Options& o) { o.queue = std::string("q\x06\x16", 3) + "3"; });
         add(TaskError::invalid_queue, "t", {}, [](Options& o) { o.queue = std::string(2000, 'q'); });
-        add(TaskError::invalid_task_id, "t", {}, [](Options& o) { o.task_id = "with space"; });
+        add(TaskError::invalid_task_id, "t", {}, [](Options& o) { o.task_id = "with\nline"; });
+        add(TaskError::invalid_task_id, "t", {}, [](Options& o) { o.task_id = "\xff"; });
+        add(TaskError::invalid_task_id, "t", {}, [](Options& o) { o.task_id = std::string(257, 'i'); });
         add(TaskError::invalid_priority, "t", {}, [](Options& o) { o.priority = 10; });
         add(TaskError::invalid_priority, "t", {}, [](Options& o) { o.priority = -1; });
         add(TaskError::invalid_time, "t", {}, [](Options& o) { o.countdown = -1s; });
@@ -315,6 +317,7 @@ TEST(CeleryClient, BadInputIsAnErrorAndNothingIsSent) {
         add(TaskError::invalid_time, "t", {}, [](Options& o) { o.eta = std::chrono::system_clock::time_point::min(); });
         add(TaskError::invalid_time, "t", {}, [](Options& o) { o.expires = 0s; });
         add(TaskError::invalid_time_limit, "t", {}, [](Options& o) { o.time_limit = 0ms; });
+        add(TaskError::invalid_time_limit, "t", {}, [](Options& o) { o.soft_time_limit = std::chrono::milliseconds::max(); });
         add(TaskError::invalid_retries, "t", {}, [](Options& o) { o.retries = -1; });
         add(TaskError::invalid_headers, "t", {}, [](Options& o) { o.headers = Json::array(); });
         add(TaskError::invalid_headers, "t", {}, [](Options& o) { o.headers = Json::object({{"timelimit", Json::array({1})}}); });
@@ -344,6 +347,81 @@ TEST(CeleryClient, BadInputIsAnErrorAndNothingIsSent) {
     });
     server.command({"SELECT", "0"});
     EXPECT_EQ(server.command({"EXISTS", "unread"}), "0");
+}
+
+TEST(CeleryClient, AnyTextMayBeAnId) {
+    with_client([](celery::Client& client) -> asio::awaitable<void> {
+        for (const char* const name : {"two words", " ", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "'\"\\{}*?[%s"}) {
+            celery::TaskOptions options;
+            options.task_id = std::string(name) + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count());
+            celery::AsyncResult task = co_await client.send_task("py.describe", celery::args(), options);
+            const Json seen = co_await task.get(10s);
+            EXPECT_EQ(seen["id"], options.task_id);
+            const std::string state = co_await client.result(options.task_id).state();
+            EXPECT_EQ(state, "SUCCESS");
+            co_await task.forget();
+        }
+        celery::TaskOptions later;
+        later.countdown = 400ms;
+        later.task_id = "unwanted \xc3\xa4";
+        celery::AsyncResult unwanted = co_await client.send_task("py.add", celery::args(1), later);
+        co_await unwanted.revoke();
+        const celery::TaskResult revoked = co_await unwanted.wait(10s);
+        EXPECT_EQ(revoked.state, "REVOKED");
+    });
+}
+
+TEST(CeleryClient, AnIdThatIsNoneIsAnErrorOfEveryOperation) {
+    with_client([](celery::Client& client) -> asio::awaitable<void> {
+        for (const std::string& id : {std::string("\xff"), std::string(), std::string("a\nb"), std::string(300, 'i')}) {
+            const celery::AsyncResult none = client.result(id);
+            const error_code expected = make_error_code(celery::TaskError::invalid_task_id);
+            auto [state_error, state] = co_await none.state(tuple);
+            EXPECT_EQ(state_error, expected) << state;
+            auto [ready_error, is_ready] = co_await none.ready(tuple);
+            EXPECT_EQ(ready_error, expected) << is_ready;
+            auto [peek_error, peeked] = co_await none.peek(tuple);
+            EXPECT_EQ(peek_error, expected) << peeked.state;
+            auto [wait_error, waited] = co_await none.wait(10s, tuple);
+            EXPECT_EQ(wait_error, expected) << waited.state;
+            auto [forget_error] = co_await none.forget(tuple);
+            EXPECT_EQ(forget_error, expected);
+            auto [revoke_error] = co_await none.revoke(tuple);
+            EXPECT_EQ(revoke_error, expected);
+            auto [failure, value] = co_await none.get<int>(10s, asio::as_tuple(asio::use_awaitable));
+            EXPECT_TRUE(failure != nullptr) << value;
+        }
+    });
+}
+
+TEST(CeleryClient, WhoseSendingTimedOutCanBeAskedFor) {
+    run([]() -> asio::awaitable<void> {
+        const LogLines log;
+        Gate gate(python().server.port());
+        celery::ClientOptions options;
+        options.broker_url = gate.url();
+        options.result_backend = python().server.url() + "/1";
+        options.timeout = 300ms;
+        options.logger = log.logger();
+        celery::Client client{co_await asio::this_coro::executor, options};
+        celery::AsyncResult before = co_await client.send_task("py.add", celery::args(1, 1));
+        const int two = co_await before.get<int>(10s);
+        EXPECT_EQ(two, 2);
+        gate.stall(Way::to_client); // the broker has it, and its answer is lost
+        auto [error, task] = co_await client.send_task("py.add", celery::args(2, 3), tuple);
+        EXPECT_EQ(error, make_error_code(Error::timed_out)) << error.message();
+        EXPECT_NE(task.id(), "");
+        const int sum = co_await task.get<int>(10s);
+        EXPECT_EQ(sum, 5);
+        celery::Group pair =
+            celery::group(celery::signature("py.add", celery::args(1, 2)), celery::signature("py.add", celery::args(3, 4)));
+        auto [lost, group] = co_await client.send(pair, tuple);
+        EXPECT_TRUE(lost);
+        // One that is known not to have been sent is none.
+        auto [refused, nothing] = co_await client.send_task("", tuple);
+        EXPECT_EQ(nothing.id(), "") << refused.message();
+        gate.heal();
+    });
 }
 
 TEST(CeleryClient, AForgedOrTruncatedResultIsAnError) {

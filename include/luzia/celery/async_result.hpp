@@ -39,7 +39,8 @@ template <class T>
 /// The result of a task, there or to come. A handle: copies are of the same task, and it may outlive its client, whose end completes what is
 /// waited for with `Error::closed`.
 ///
-/// Every operation is an Asio initiating function; handlers run on their associated executor, or on the client's.
+/// Every operation is an Asio initiating function; handlers run on their associated executor, or on the client's. One that is of no task, since
+/// none was sent or `Client::result` was given what can't be an id, completes with `TaskError::no_result` or `TaskError::invalid_task_id`.
 class AsyncResult {
 public:
     AsyncResult() noexcept {}
@@ -123,7 +124,7 @@ public:
     template <class Token = asio::deferred_t>
     [[nodiscard]] auto revoke(Token&& token = Token()) const {
         redis::Words words;
-        if (state_) { words = {"PUBLISH", state_->control_channel(), revocation()}; }
+        if (!problem()) { words = {"PUBLISH", state_->control_channel(), revocation()}; }
         return tell(state_ ? state_->broker() : nullptr, std::move(words), std::forward<Token>(token));
     }
 
@@ -132,7 +133,11 @@ private:
         return state_ ? state_->executor() : asio::any_io_executor(asio::system_executor());
     }
 
-    [[nodiscard]] error_code problem() const { return state_ ? error_code() : make_error_code(TaskError::no_result); }
+    /// Of a handle that is of no task.
+    [[nodiscard]] error_code problem() const {
+        if (!state_) { return TaskError::no_result; }
+        return is_task_id(id_) ? error_code() : make_error_code(TaskError::invalid_task_id);
+    }
 
     [[nodiscard]] std::string revocation() const {
         Json arguments = Json::object();
