@@ -40,7 +40,7 @@ public:
         }
         if (!backend) { return; }
         backend_ = broker && broker->is_same(*backend) ? broker_ : backend->connect(executor, log_);
-        hub_ = std::make_shared<ResultHub>(executor, backend_, result_key_prefix_);
+        hub_ = std::make_shared<ResultHub>(executor, backend_, result_key_prefix_, options.timeout);
         hub_->start(redis::Subscriber::create(executor, backend->target, backend->options, log_, hub_));
     }
 
