@@ -4,6 +4,7 @@
 #include <luzia/celery/async_result.hpp>
 #include <luzia/celery/client_state.hpp>
 #include <luzia/celery/composing.hpp>
+#include <luzia/celery/group_result.hpp>
 #include <luzia/celery/signature.hpp>
 
 #include <boost/asio/async_result.hpp>
