@@ -209,7 +209,7 @@ private:
                            };
                            redis::detail::Execution::start(
                                state->broker(), push_words(composition), script,
-                               redis::Completion<error_code, redis::Reply>(std::move(finish), state->executor()));
+                               redis::Completion<error_code, redis::Reply>(std::move(finish), state->executor()), state->executor());
                        });
     }
 

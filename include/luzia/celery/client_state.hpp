@@ -93,7 +93,7 @@ auto ask(std::shared_ptr<redis::Connection> connection, redis::Words words, cons
             redis::Completion<error_code, redis::Reply> done(std::move(mapped), executor);
             if (!problem && !connection) { problem = Error::disabled; }
             if (problem) { return done(problem, redis::Reply()); }
-            redis::detail::Execution::start(std::move(connection), std::move(words), script, std::move(done));
+            redis::detail::Execution::start(std::move(connection), std::move(words), script, std::move(done), executor);
         },
         token);
 }
