@@ -12,6 +12,7 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/use_future.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <future>
@@ -306,7 +307,9 @@ TEST(CeleryClient, BadInputIsAnErrorAndNothingIsSent) {
         add(TaskError::invalid_task_name, "\xff", {}, as_is);
         add(TaskError::invalid_queue, "t", {}, [](Options& o) { o.queue = std::string("q\x06\x16", 3) + "3"; });
         add(TaskError::invalid_queue, "t", {}, [](Options& o) { o.queue = std::string(2000, 'q'); });
-        add(TaskError::invalid_task_id, "t", {}, [](Options& o) { o.task_id = "with space"; });
+        add(TaskError::invalid_task_id, "t", {}, [](Options& o) { o.task_id = "with\nline"; });
+        add(TaskError::invalid_task_id, "t", {}, [](Options& o) { o.task_id = "\xff"; });
+        add(TaskError::invalid_task_id, "t", {}, [](Options& o) { o.task_id = std::string(257, 'i'); });
         add(TaskError::invalid_priority, "t", {}, [](Options& o) { o.priority = 10; });
         add(TaskError::invalid_priority, "t", {}, [](Options& o) { o.priority = -1; });
         add(TaskError::invalid_time, "t", {}, [](Options& o) { o.countdown = -1s; });
@@ -315,6 +318,7 @@ TEST(CeleryClient, BadInputIsAnErrorAndNothingIsSent) {
         add(TaskError::invalid_time, "t", {}, [](Options& o) { o.eta = std::chrono::system_clock::time_point::min(); });
         add(TaskError::invalid_time, "t", {}, [](Options& o) { o.expires = 0s; });
         add(TaskError::invalid_time_limit, "t", {}, [](Options& o) { o.time_limit = 0ms; });
+        add(TaskError::invalid_time_limit, "t", {}, [](Options& o) { o.soft_time_limit = std::chrono::milliseconds::max(); });
         add(TaskError::invalid_retries, "t", {}, [](Options& o) { o.retries = -1; });
         add(TaskError::invalid_headers, "t", {}, [](Options& o) { o.headers = Json::array(); });
         add(TaskError::invalid_headers, "t", {}, [](Options& o) { o.headers = Json::object({{"timelimit", Json::array({1})}}); });
@@ -344,6 +348,81 @@ TEST(CeleryClient, BadInputIsAnErrorAndNothingIsSent) {
     });
     server.command({"SELECT", "0"});
     EXPECT_EQ(server.command({"EXISTS", "unread"}), "0");
+}
+
+TEST(CeleryClient, AnyTextMayBeAnId) {
+    with_client([](celery::Client& client) -> asio::awaitable<void> {
+        for (const char* const name : {"two words", " ", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "'\"\\{}*?[%s"}) {
+            celery::TaskOptions options;
+            options.task_id = std::string(name) + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count());
+            celery::AsyncResult task = co_await client.send_task("py.describe", celery::args(), options);
+            const Json seen = co_await task.get(10s);
+            EXPECT_EQ(seen["id"], options.task_id);
+            const std::string state = co_await client.result(options.task_id).state();
+            EXPECT_EQ(state, "SUCCESS");
+            co_await task.forget();
+        }
+        celery::TaskOptions later;
+        later.countdown = 400ms;
+        later.task_id = "unwanted \xc3\xa4";
+        celery::AsyncResult unwanted = co_await client.send_task("py.add", celery::args(1), later);
+        co_await unwanted.revoke();
+        const celery::TaskResult revoked = co_await unwanted.wait(10s);
+        EXPECT_EQ(revoked.state, "REVOKED");
+    });
+}
+
+TEST(CeleryClient, AnIdThatIsNoneIsAnErrorOfEveryOperation) {
+    with_client([](celery::Client& client) -> asio::awaitable<void> {
+        for (const std::string& id : {std::string("\xff"), std::string(), std::string("a\nb"), std::string(300, 'i')}) {
+            const celery::AsyncResult none = client.result(id);
+            const error_code expected = make_error_code(celery::TaskError::invalid_task_id);
+            auto [state_error, state] = co_await none.state(tuple);
+            EXPECT_EQ(state_error, expected) << state;
+            auto [ready_error, is_ready] = co_await none.ready(tuple);
+            EXPECT_EQ(ready_error, expected) << is_ready;
+            auto [peek_error, peeked] = co_await none.peek(tuple);
+            EXPECT_EQ(peek_error, expected) << peeked.state;
+            auto [wait_error, waited] = co_await none.wait(10s, tuple);
+            EXPECT_EQ(wait_error, expected) << waited.state;
+            auto [forget_error] = co_await none.forget(tuple);
+            EXPECT_EQ(forget_error, expected);
+            auto [revoke_error] = co_await none.revoke(tuple);
+            EXPECT_EQ(revoke_error, expected);
+            auto [failure, value] = co_await none.get<int>(10s, asio::as_tuple(asio::use_awaitable));
+            EXPECT_TRUE(failure != nullptr) << value;
+        }
+    });
+}
+
+TEST(CeleryClient, WhoseSendingTimedOutCanBeAskedFor) {
+    run([]() -> asio::awaitable<void> {
+        const LogLines log;
+        Gate gate(python().server.port());
+        celery::ClientOptions options;
+        options.broker_url = gate.url();
+        options.result_backend = python().server.url() + "/1";
+        options.timeout = 300ms;
+        options.logger = log.logger();
+        celery::Client client{co_await asio::this_coro::executor, options};
+        celery::AsyncResult before = co_await client.send_task("py.add", celery::args(1, 1));
+        const int two = co_await before.get<int>(10s);
+        EXPECT_EQ(two, 2);
+        gate.stall(Way::to_client); // the broker has it, and its answer is lost
+        auto [error, task] = co_await client.send_task("py.add", celery::args(2, 3), tuple);
+        EXPECT_EQ(error, make_error_code(Error::timed_out)) << error.message();
+        EXPECT_NE(task.id(), "");
+        const int sum = co_await task.get<int>(10s);
+        EXPECT_EQ(sum, 5);
+        celery::Group pair =
+            celery::group(celery::signature("py.add", celery::args(1, 2)), celery::signature("py.add", celery::args(3, 4)));
+        auto [lost, group] = co_await client.send(pair, tuple);
+        EXPECT_TRUE(lost);
+        // One that is known not to have been sent is none.
+        auto [refused, nothing] = co_await client.send_task("", tuple);
+        EXPECT_EQ(nothing.id(), "") << refused.message();
+        gate.heal();
+    });
 }
 
 TEST(CeleryClient, AForgedOrTruncatedResultIsAnError) {
@@ -537,6 +616,226 @@ TEST(CeleryClient, AResultIsFoundThoughTheConnectionsAreLostWhileItComes) {
         const bool is_left = co_await eventually([&] { return server.command({"PUBSUB", "CHANNELS"}).empty(); });
         EXPECT_TRUE(is_left);
     });
+}
+
+TEST(CeleryClient, WhoHasNoTimeGetsOneLook) {
+    run([]() -> asio::awaitable<void> {
+        const LogLines log;
+        RedisServer server;
+        server.command({"SELECT", "1"});
+        server.command({"SET", "celery-task-meta-there", R"({"status":"SUCCESS","result":5,"task_id":"there"})"});
+        server.command({"SET", "celery-task-meta-begun", R"({"status":"STARTED","result":null,"task_id":"begun"})"});
+        celery::ClientOptions options = client_options(server);
+        options.logger = log.logger();
+        for (int i = 0; i < 20; ++i) { // not connected at first, each time
+            celery::Client client{co_await asio::this_coro::executor, options};
+            for (const std::chrono::milliseconds timeout : {0ms, 1ms, -5ms}) {
+                const celery::TaskResult there = co_await client.result("there").wait(timeout);
+                EXPECT_EQ(there.value, 5);
+            }
+            const auto begin = Clock::now();
+            for (const char* const id : {"begun", "unknown"}) {
+                auto [error, nothing] = co_await client.result(id).wait(0ms, tuple);
+                EXPECT_EQ(error, make_error_code(Error::timed_out)) << id;
+            }
+            EXPECT_LT(Clock::now() - begin, 1s);
+        }
+        // The look takes no longer than a command may.
+        Gate gate(server.port());
+        options.result_backend = gate.url() + "/1";
+        options.timeout = 200ms;
+        celery::Client client{co_await asio::this_coro::executor, options};
+        auto [first, nothing] = co_await client.result("unknown").wait(0ms, tuple);
+        EXPECT_EQ(first, make_error_code(Error::timed_out));
+        gate.stall(Way::to_client);
+        const auto begin = Clock::now();
+        auto [silent, still_nothing] = co_await client.result("there").wait(0ms, tuple);
+        EXPECT_TRUE(silent);
+        EXPECT_LT(Clock::now() - begin, 200ms + slack);
+        gate.heal();
+    });
+}
+
+TEST(CeleryClient, ALargeResultHoldsUpNoOther) {
+    RedisServer server;
+    asio::io_context io;
+    auto guard = asio::make_work_guard(io);
+    celery::Client client(io, client_options(server));
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) {
+        threads.emplace_back([&] { io.run(); });
+    }
+    const auto subscribed = [&](const std::string& id) {
+        return holds_soon([&] {
+            return server.command({"PUBSUB", "NUMSUB", "celery-task-meta-" + id}) == "celery-task-meta-" + id + " 1";
+        });
+    };
+    std::string numbers = "[0";
+    for (int i = 1; i < 1'500'000; ++i) {
+        numbers += ",1";
+    }
+    const std::string large = R"({"status":"SUCCESS","task_id":"large","result":)" + numbers + "]}";
+    std::future<Json> late = client.result("large").get(30s, asio::use_future);
+    std::future<int> soon = client.result("small").get<int>(30s, asio::use_future);
+    EXPECT_TRUE(subscribed("large") && subscribed("small"));
+    server.command({"PUBLISH", "celery-task-meta-large", large});
+    server.command({"PUBLISH", "celery-task-meta-small", R"({"status":"SUCCESS","task_id":"small","result":7})"});
+    EXPECT_EQ(soon.get(), 7);
+    EXPECT_EQ(late.wait_for(0s), std::future_status::timeout) << "the large one came first";
+    EXPECT_EQ(late.get().size(), 1'500'000U);
+
+    // Of one id the order stays, and each wait ends once.
+    std::atomic<int> ended = 0;
+    std::atomic<int> wrong = 0;
+    constexpr int count = 50;
+    for (int i = 0; i < count; ++i) {
+        client.result("many").wait(30s, [&](error_code error, const celery::TaskResult& result) {
+            wrong += error || result.state != "FAILURE" ? 1 : 0;
+            ++ended;
+        });
+    }
+    EXPECT_TRUE(subscribed("many"));
+    for (int i = 0; i < 200; ++i) {
+        server.command({"PUBLISH", "celery-task-meta-many", R"({"status":"PROGRESS","result":[1,2,3]})"});
+    }
+    server.command({"PUBLISH", "celery-task-meta-many",
+                    R"({"status":"FAILURE","result":{"exc_type":"E","exc_message":[")" + std::string(500'000, 'x') + R"("]}})"});
+    server.command({"PUBLISH", "celery-task-meta-many", R"({"status":"SUCCESS","result":1})"});
+    EXPECT_TRUE(holds_soon([&] { return ended == count; }));
+    EXPECT_EQ(wrong, 0);
+    client.close();
+    guard.reset();
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT_EQ(ended, count);
+}
+
+celery::Group additions(int count) {
+    celery::Group group;
+    for (int i = 0; i < count; ++i) {
+        group.tasks.push_back(celery::signature("py.add", celery::args(i, 100)));
+    }
+    return group;
+}
+
+TEST(CeleryClient, AGroupIsWaitedForAsOne) {
+    with_client([](celery::Client& client) -> asio::awaitable<void> {
+        const celery::Group five = additions(5);
+        celery::GroupResult group = co_await client.send(five);
+        const std::vector<int> values = co_await group.get<int>(10s);
+        EXPECT_EQ(values, (std::vector<int>{100, 101, 102, 103, 104}));
+        co_await group.get<void>(10s);
+        const std::vector<Json> documents = co_await group.get(10s);
+        EXPECT_EQ(documents.back(), 104);
+        const std::vector<celery::TaskResult> results = co_await group.wait(0ms);
+        EXPECT_TRUE(results.size() == 5 && results[3].state == "SUCCESS" && results[3].value == 103);
+        const bool are_ready = co_await group.ready();
+        EXPECT_TRUE(are_ready);
+        auto [unfit, strings] = co_await group.get<std::string>(10s, asio::as_tuple(asio::use_awaitable));
+        EXPECT_TRUE(unfit != nullptr && strings.empty());
+        co_await group.forget();
+        const bool are_still_ready = co_await group.ready();
+        EXPECT_FALSE(are_still_ready);
+        const std::string state = co_await group.results()[2].state();
+        EXPECT_EQ(state, "PENDING");
+
+        // One that fails.
+        celery::Group broken = additions(3);
+        broken.tasks[1] = celery::signature("py.fail");
+        celery::GroupResult failing = co_await client.send(broken);
+        bool is_thrown = false;
+        try {
+            const std::vector<int> none = co_await failing.get<int>(10s);
+            ADD_FAILURE() << none.size();
+        } catch (const celery::TaskFailure& failure) { is_thrown = failure.exc_type() == "ValueError"; }
+        EXPECT_TRUE(is_thrown);
+        const std::vector<celery::TaskResult> all = co_await failing.wait(10s);
+        EXPECT_TRUE(all.size() == 3 && all[0].value == 100 && all[1].failure && all[2].value == 102);
+        // Known at once, whatever the others do.
+        broken.tasks[0].options.queue = "unread-queue";
+        celery::GroupResult half = co_await client.send(broken);
+        const auto begin = Clock::now();
+        auto [failure, no_values] = co_await half.get<int>(20s, asio::as_tuple(asio::use_awaitable));
+        EXPECT_TRUE(failure != nullptr && no_values.empty());
+        EXPECT_LT(Clock::now() - begin, 10s);
+        const bool is_half_ready = co_await half.ready();
+        EXPECT_FALSE(is_half_ready);
+        // One deadline for all, and what is there by then.
+        const auto from = Clock::now();
+        auto [late, partial] = co_await half.wait(300ms, tuple);
+        EXPECT_EQ(late, make_error_code(Error::timed_out));
+        EXPECT_TRUE(partial.size() == 3 && partial[0].state == "PENDING" && partial[1].failure);
+        EXPECT_LT(Clock::now() - from, 300ms + slack);
+        co_await half.forget();
+
+        // Revoked.
+        celery::Group later = additions(3);
+        for (celery::Signature& task : later.tasks) {
+            task.options.countdown = 400ms;
+        }
+        celery::GroupResult unwanted = co_await client.send(later);
+        co_await unwanted.revoke();
+        const std::vector<celery::TaskResult> revoked = co_await unwanted.wait(10s);
+        for (const celery::TaskResult& one : revoked) {
+            EXPECT_EQ(one.state, "REVOKED");
+        }
+
+        const celery::GroupResult nothing;
+        auto [error, no_results] = co_await nothing.wait(1s, tuple);
+        EXPECT_EQ(error, make_error_code(celery::TaskError::no_result));
+        auto [ready_error, is_ready] = co_await nothing.ready(tuple);
+        EXPECT_EQ(ready_error, make_error_code(celery::TaskError::no_result));
+        auto [forget_error] = co_await nothing.forget(tuple);
+        EXPECT_EQ(forget_error, make_error_code(celery::TaskError::no_result));
+        auto [revoke_error] = co_await nothing.revoke(tuple);
+        EXPECT_EQ(revoke_error, make_error_code(celery::TaskError::no_result));
+    });
+    python().server.command({"SELECT", "0"});
+    python().server.command({"DEL", "unread-queue"});
+}
+
+TEST(CeleryClient, AGroupThatIsWaitedForEndsOnceWhateverHappens) {
+    run([]() -> asio::awaitable<void> {
+        RedisServer server;
+        auto client = std::make_unique<celery::Client>(co_await asio::this_coro::executor, client_options(server));
+        const celery::Group group = additions(20);
+        celery::GroupResult sent = co_await client->send(group);
+        asio::cancellation_signal signal;
+        int cancellations = 0;
+        error_code cancelled;
+        sent.wait(30s, asio::bind_cancellation_slot(signal.slot(), [&](error_code error, std::vector<celery::TaskResult> results) {
+                      ++cancellations;
+                      cancelled = error;
+                      EXPECT_EQ(results.size(), 20U);
+                  }));
+        const bool is_ready = co_await sent.ready();
+        EXPECT_FALSE(is_ready);
+        signal.emit(asio::cancellation_type::total);
+        signal.emit(asio::cancellation_type::terminal);
+        const bool is_cancelled = co_await eventually([&] { return cancellations == 1; });
+        EXPECT_TRUE(is_cancelled && cancelled == make_error_code(Error::cancelled));
+        std::optional<error_code> closed;
+        sent.wait(30s, [&](error_code error, std::vector<celery::TaskResult>) { closed = error; });
+        client.reset();
+        const bool is_closed = co_await eventually([&] { return closed.has_value(); });
+        EXPECT_TRUE(is_closed && *closed == make_error_code(Error::closed));
+        EXPECT_EQ(cancellations, 1);
+    });
+    // The context goes first: handlers are destroyed uninvoked.
+    auto watch = std::make_shared<int>(0);
+    RedisServer server;
+    std::optional<asio::io_context> io(std::in_place);
+    celery::Client client(*io, client_options(server));
+    celery::GroupResult survivor;
+    client.send(additions(3), [&survivor](error_code, celery::GroupResult group) { survivor = std::move(group); });
+    while (survivor.results().empty()) {
+        io->run_one();
+    }
+    survivor.wait(30s, [watch](error_code, const std::vector<celery::TaskResult>&) { ++*watch; });
+    io.reset();
+    EXPECT_EQ(watch.use_count(), 1);
+    EXPECT_EQ(*watch, 0);
 }
 
 TEST(CeleryClient, TenThousandTasksRunInPythonAndNothingIsLeft) {

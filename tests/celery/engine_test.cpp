@@ -9,13 +9,16 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -193,6 +196,72 @@ TEST(Execute, AScriptIsSentWholeWhereTheServerDoesNotKnowItAndRunOnce) {
         EXPECT_EQ(log.count("NOSCRIPT"), 0U);
         connection->close();
     });
+}
+
+TEST(Execute, AScriptThatIsSentTwiceHasTheTimeOfOne) {
+    static constexpr luzia::redis::Script script("return 1");
+    FakeServer server;
+    server.expect({"PING"}).reply("+PONG\r\n").expect({"EVALSHA", script.digest(), "0"});
+    server.then([] { std::this_thread::sleep_for(300ms); })
+        .reply_error("NOSCRIPT No matching script")
+        .expect({"EVAL", script.source(), "0"});
+    server.expect_close().start();
+    run([&]() -> asio::awaitable<void> {
+        const LogLines log;
+        const auto executor = co_await asio::this_coro::executor;
+        ConnectionOptions options = short_options();
+        options.command_timeout = 500ms;
+        const auto connection =
+            Connection::create(executor, target_of(server.url()), options, std::make_shared<luzia::EventLog>(log.logger()));
+        const Words none;
+        const auto begun = std::chrono::steady_clock::now();
+        auto [error, reply] = co_await luzia::redis::execute(connection, script, none, none, executor, asio::as_tuple(asio::use_awaitable));
+        const auto took = std::chrono::steady_clock::now() - begun;
+        EXPECT_EQ(error, make_error_code(Error::timed_out)) << error.message();
+        EXPECT_GE(took, 500ms);
+        EXPECT_LT(took, 700ms); // twice the time would be 800
+        connection->close();
+    });
+}
+
+TEST(Execute, AScriptIsCancelledHoweverOftenItWasSent) {
+    static constexpr luzia::redis::Script script("local function now() local t = redis.call('TIME') return t[1] * 1000000 + t[2] end "
+                                                 "local begun = now() while now() - begun < 30000 do end return 1");
+    RedisServer server;
+    const LogLines log;
+    // The connection has a thread of its own, so that cancellation comes in the middle of things.
+    asio::io_context other;
+    auto guard = asio::make_work_guard(other);
+    std::thread thread([&] { other.run(); });
+    ConnectionOptions options = short_options();
+    options.command_timeout = 10s;
+    const auto connection =
+        Connection::create(other.get_executor(), target_of(server.url()), options, std::make_shared<luzia::EventLog>(log.logger()));
+    int lost = 0;
+    run([&]() -> asio::awaitable<void> {
+        const auto executor = co_await asio::this_coro::executor;
+        for (int i = 0; i < 100; ++i) {
+            Words flush{"SCRIPT", "FLUSH"};
+            static_cast<void>(co_await luzia::redis::execute(connection, flush, executor, asio::as_tuple(asio::use_awaitable)));
+            asio::cancellation_signal signal;
+            std::optional<error_code> end;
+            const Words none;
+            luzia::redis::execute(connection, script, none, none, executor,
+                                  asio::bind_cancellation_slot(signal.slot(), [&](error_code error, const Reply&) { end = error; }));
+            const auto begun = std::chrono::steady_clock::now();
+            while (std::chrono::steady_clock::now() < begun + std::chrono::microseconds(6 * i)) {}
+            signal.emit(asio::cancellation_type::total);
+            const bool is_in_time =
+                std::chrono::steady_clock::now() - begun < 3ms; // and not kept from it by others: the script takes 30 ms
+            const bool has_ended = co_await eventually([&] { return end.has_value(); });
+            EXPECT_TRUE(has_ended);
+            lost += is_in_time && end != make_error_code(Error::cancelled) ? 1 : 0;
+        }
+    });
+    EXPECT_EQ(lost, 0);
+    connection->close();
+    guard.reset();
+    thread.join();
 }
 
 TEST(Execute, IsCancelledBeforeAndAfterItIsWritten) {

@@ -16,8 +16,10 @@ from celery.exceptions import (
     SoftTimeLimitExceeded,
     TaskRevokedError,
     TimeLimitExceeded,
+    TimeoutError,
 )
 from celery.result import AsyncResult
+from kombu.matcher import match
 
 from celery_app import app
 
@@ -199,6 +201,61 @@ def control():
     check(isinstance(problem, TaskRevokedError) and "terminated" in str(problem), f"terminated: {problem!r}")
     check("error" in app.control.broadcast("no_such_command", reply=True, destination=[node], timeout=2)[0][node], "unknown command")
     check(app.control.ping(timeout=2) == [{node: {"ok": "pong"}}], "ping of all")
+
+
+def patterns():
+    """A command with a pattern is for the worker where kombu says that the name fits."""
+    node = sys.argv[2]
+
+    def answers(limit, **which):
+        return app.control.broadcast("ping", reply=True, timeout=20 if limit else 0.3, limit=limit, **which)
+
+    for pattern, matcher in [
+        (node, "glob"), ("*", "glob"), (f"{node[0]}*", "glob"), ("[!x]*@*", "glob"), (node.upper(), "glob"), ("other*", "glob"), ("", "glob"),
+        (f"{node[:3]}@", "pcre"), (".*", "pcre"), (node[1:], "pcre"), ("(web|other)@", "pcre"),
+    ]:
+        fits = not pattern or bool(match(node, pattern, matcher))
+        got = answers(1 if fits else None, pattern=pattern, matcher=matcher)
+        check(got == ([{node: {"ok": "pong"}}] if fits else []), f"pattern {pattern!r}, {matcher}: {got!r}")
+    for which in [
+        {"pattern": "*", "matcher": "mine"}, {"pattern": "(", "matcher": "pcre"}, {"pattern": "(c+)+$", "matcher": "pcre"}, {"pattern": "other*"},
+        {"destination": ["other@host"], "pattern": "*", "matcher": "glob"},
+    ]:
+        check(answers(None, **which) == [], f"nobody: {which}")
+    check(answers(1, destination=[node], pattern="other*", matcher="glob") == [{node: {"ok": "pong"}}], "a name goes before a pattern")
+    app.control.broadcast("shutdown", pattern="other*", matcher="glob")
+    app.control.broadcast("shutdown", pattern="x*", matcher="mine")
+    app.control.broadcast("shutdown", destination=["other@host"])
+    time.sleep(0.3)
+    check(answers(1) == [{node: {"ok": "pong"}}], "it is not told to stop")
+    app.control.broadcast("shutdown", pattern=f"{node[:3]}*", matcher="glob")
+
+
+def ids():
+    """Any text may be an id."""
+    for number, name in enumerate(["two words", " ", "äö€😀", "'\"\\\\{}*?[%s", "x" * 256]):
+        task_id = name if len(name) == 256 else f"{name}-{number}"
+        result = send("cpp.add", number, 1, task_id=task_id)
+        check(result.id == task_id and result.get(timeout=20) == number + 1, f"id {task_id!r}")
+        problem = raised(send("cpp.fail", "ValueError", task_id=task_id[:-1]))
+        check(isinstance(problem, ValueError), f"failure of id {task_id[:-1]!r}: {problem!r}")
+    later = send("cpp.add", 1, 1, countdown=100, task_id="later, wörd")
+    give_up = time.time() + 10
+    while not app.control.inspect(timeout=0.3).scheduled()[sys.argv[2]] and time.time() < give_up:
+        pass
+    later.revoke()
+    check(isinstance(raised(later), TaskRevokedError), "revoked by such an id")
+
+
+def bytes_of_failures():
+    """Failures whose text is not UTF-8, and others that could not be stored as they are."""
+    for name in ["message", "argument", "key", "type", "module", "traceback", "exception", "reason", "deep", "large"]:
+        problem = raised(send("cpp.bad_failure", name))
+        check(isinstance(problem, Exception) and not isinstance(problem, TimeoutError), f"{name}: {repr(problem)[:200]}")
+        if name in ("message", "argument", "exception"):
+            check("\ufffd" in str(problem), f"{name}: {problem!r}")
+    problem = raised(send("cpp.add", 1, kwargs={"x" * 63 + "ä": 1}))
+    check(type(problem) is TypeError and "x" * 63 + "..." in str(problem), f"a long name: {problem!r}")
 
 
 def prefixed():

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -48,6 +49,7 @@ TEST(CeleryJson, RefusesTheRest) {
     EXPECT_TRUE(celery::parse_json(std::string(500, '[') + std::string(500, ']')));
     EXPECT_FALSE(celery::dump_json(Json("\xff")));
     EXPECT_FALSE(celery::dump_json(Json::array({HUGE_VAL, "\xff"})));
+    EXPECT_FALSE(celery::dump_json(Json::array({Json(Json::value_t::discarded)})));
 }
 
 TEST(CeleryJson, TypedValuesOfNewerVersionsBecomePlain) {
@@ -112,7 +114,7 @@ TEST(CeleryQueue, NamesAreThoseOfKombu) {
     }
     celery::IdSource ids;
     std::set<std::string> different;
-    for (int i = 0; i < 1000; ++i) {
+    for (int i = 0; i < 300; ++i) {
         const std::string id = ids.next();
         EXPECT_TRUE(id.size() == 36 && id[14] == '4' && std::string("89ab").find(id[19]) != std::string::npos && celery::is_task_id(id))
             << id;
@@ -209,7 +211,7 @@ TEST(CeleryMessage, IsGivenBackAndTriedAgainAsWhatItWas) {
     EXPECT_EQ(message.eta, eta);
     EXPECT_FALSE(message.is_redelivered);
     EXPECT_EQ(json["properties"]["delivery_tag"], "new tag");
-    for (const std::string text : {"", "[]", "{}", R"({"headers":{},"properties":{}})"}) {
+    for (const std::string text : {"", "[]", "{}", R"({"headers":{}})", R"({"headers":{},"properties":[]})"}) {
         EXPECT_FALSE(celery::redelivered(text)) << text;
     }
     EXPECT_FALSE(celery::retried("{}", 1, eta, "t"));
@@ -229,6 +231,231 @@ TEST(CeleryHeld, EntriesOfPythonAreReadAndOthersAreNot) {
           ", 1, 2]"}) {
         EXPECT_FALSE(celery::detail::read_held_entry(text)) << text;
     }
+}
+
+TEST(CeleryMessage, ThatDoesNotSayWhereItWasSentIsGivenBackAllTheSame) {
+    for (const std::string properties : {R"({"priority":3})", R"({"delivery_info":null})", R"({"delivery_info":7})"}) {
+        const std::string text = R"({"headers":{"id":"i","task":"t"},"properties":)" + properties + "}";
+        const auto again = celery::redelivered(text);
+        ASSERT_TRUE(again) << text;
+        const Json json = Json::parse(*again);
+        EXPECT_EQ(json["headers"]["redelivered"], true);
+        EXPECT_EQ(json["properties"]["delivery_info"], Json({{"redelivered", true}}));
+        // As a worker in Python needs it.
+        const Json whole = Json::parse(*celery::redelivered(text, "q"));
+        EXPECT_EQ(whole["properties"]["delivery_info"], Json({{"exchange", ""}, {"redelivered", true}, {"routing_key", "q"}}));
+    }
+    const Json kept = Json::parse(*celery::redelivered(from_python, "other"));
+    EXPECT_EQ(kept["properties"]["delivery_info"], Json({{"exchange", ""}, {"redelivered", true}, {"routing_key", "celery"}}));
+}
+
+TEST(CeleryMessage, AnyTextMayBeAnId) {
+    const std::vector<std::string> ids{"two words", " ", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "'\"\\{}*?[", std::string(256, 'i')};
+    for (const std::string& id : ids) {
+        EXPECT_TRUE(celery::is_task_id(id)) << id;
+        celery::Message message;
+        message.task = "t";
+        message.id = id;
+        const auto text = celery::encode_message(message, "q", celery::Sender());
+        ASSERT_TRUE(text);
+        const celery::Reading reading = celery::read_message(*text);
+        EXPECT_EQ(reading.fitness, Fitness::good) << id << ": " << reading.problem;
+        EXPECT_EQ(reading.message.id, id);
+    }
+    for (const std::string& id : {std::string(), std::string(257, 'i'), std::string("a\nb"), std::string("a\x7f"), std::string("a\0b", 3),
+                                  std::string("\xff"), std::string("\xc3")}) {
+        EXPECT_FALSE(celery::is_task_id(id)) << id.size();
+    }
+}
+
+TEST(CeleryMessage, ThatCanNotBeReadSaysWhatItCanOfWhoIsBehindIt) {
+    const Json embed = Json::parse(R"({"chain":[{"task":"next"}],"chord":{"task":"body"}})");
+    const auto message_of = [](const Json& headers, const Json& body) {
+        Json envelope = Json::object();
+        envelope["headers"] = headers;
+        envelope["properties"] = Json::object();
+        envelope["content-type"] = "application/json";
+        envelope["body"] = body.is_string() ? body : Json(body.dump());
+        return celery::read_message(envelope.dump());
+    };
+    const Json good = Json::object({{"id", "i"}, {"task", "t"}, {"group", "g"}, {"group_index", 2}});
+    const auto with = [&](const char* name, const Json& value) {
+        Json headers = good;
+        headers[name] = value;
+        return headers;
+    };
+    const Json body = Json::array({Json::array(), Json::object(), embed});
+    EXPECT_EQ(message_of(good, body).fitness, Fitness::good);
+    const std::vector<std::pair<celery::Reading, std::string>> readings{
+        {message_of(with("eta", "tomorrow"), body), "eta"},
+        {message_of(with("timelimit", Json::array({-1, nullptr})), body), "limits"},
+        {message_of(with("retries", "x"), body), "retries"},
+        {message_of(good, Json::array({7, Json::object(), embed})), "arguments"},
+        {message_of(good, Json::array({Json::array(), nullptr, embed})), "arguments"},
+        {message_of(good, Json::array({Json::array(), Json::object(), embed, 1})), "[args, kwargs, embed]"},
+    };
+    for (const auto& [reading, problem] : readings) {
+        EXPECT_EQ(reading.fitness, Fitness::failed) << problem;
+        EXPECT_NE(reading.problem.find(problem), std::string::npos) << reading.problem;
+        EXPECT_EQ(reading.message.embed, embed) << problem;
+        EXPECT_EQ(reading.message.group, "g");
+        EXPECT_EQ(reading.message.group_index, 2);
+    }
+    for (const Json& broken : {Json("no json"), Json::array({1}), Json::array({Json::array(), Json::object(), 7})}) {
+        const celery::Reading reading = message_of(good, broken);
+        EXPECT_EQ(reading.fitness, Fitness::failed);
+        EXPECT_EQ(reading.message.embed, Json::object());
+    }
+}
+
+TEST(CeleryMessage, APriorityIsClampedAndALimitJudged) {
+    const auto read = [](const std::string& priority, const std::string& limits) {
+        return celery::read_message(R"({"headers":{"id":"i","task":"t","timelimit":)" + limits + R"(},"properties":{"priority":)" +
+                                    priority + R"(},"content-type":"application/json","body":"[[],{},{}]"})");
+    };
+    const std::vector<std::pair<std::string, int>> priorities{
+        {"7", 7},  {"-3", 0},  {"1e300", 9}, {"NaN", 0},  {"-Infinity", 0},
+        {"12", 9}, {"2.7", 2}, {"\"x\"", 0}, {"null", 0}, {"99999999999999999999", 9}};
+    for (const auto& [text, priority] : priorities) {
+        EXPECT_EQ(read(text, "null").message.priority, priority) << text;
+    }
+    for (const std::string limits : {"[NaN,null]", "[null,-1]", "[1e9,null]", "[Infinity,null]", "[1]", "[\"1\",null]"}) {
+        EXPECT_EQ(read("0", limits).fitness, Fitness::failed) << limits;
+    }
+    EXPECT_EQ(read("0", "[1.5,0]").message.time_limit, 1.5);
+}
+
+std::string random_bytes(std::mt19937& random, std::size_t most) {
+    std::string bytes(random() % (most + 1), '\0');
+    for (char& byte : bytes) {
+        byte = static_cast<char>(random() % 4 == 0 ? random() % 256 : 0xc0 + random() % 64);
+    }
+    return bytes;
+}
+
+Json random_json(std::mt19937& random, int depth) {
+    switch (random() % (depth > 0 ? 9 : 7)) {
+    case 0: return nullptr;
+    case 1: return random() % 2 == 0;
+    case 2: return static_cast<std::int64_t>(random());
+    case 3: return random() % 2 == 0 ? HUGE_VAL : std::nan("");
+    case 4: return Json::binary({1, 2, 0xff});
+    case 5: return Json(Json::value_t::discarded);
+    case 6: return random_bytes(random, 40);
+    case 7: {
+        Json list = Json::array();
+        for (std::size_t i = random() % 5; i > 0; --i) {
+            list.push_back(random_json(random, depth - 1));
+        }
+        return list;
+    }
+    default: {
+        Json object = Json::object();
+        for (std::size_t i = random() % 5; i > 0; --i) {
+            object[random_bytes(random, 10)] = random_json(random, depth - 1);
+        }
+        return object;
+    }
+    }
+}
+
+/// What Python finds, of a failure that was stored.
+std::optional<celery::TaskFailure> stored(const celery::TaskFailure& failure) {
+    celery::ResultDetails details;
+    details.id = "id";
+    details.traceback = failure.traceback();
+    const auto text = celery::encode_result("FAILURE", failure.json(), details, celery::now());
+    const auto result = text ? celery::decode_result(*text) : std::nullopt;
+    return result ? result->failure : std::nullopt;
+}
+
+TEST(CeleryFailure, CanBeStoredWhateverItIsMadeOf) {
+    const auto simple = stored(celery::TaskFailure("ValueError", "\xff"));
+    ASSERT_TRUE(simple);
+    EXPECT_EQ(simple->exc_message(), "\xef\xbf\xbd");
+    EXPECT_EQ(simple->exc_type(), "ValueError");
+    const auto named =
+        stored(celery::TaskFailure("Bad\xc3", Json::array({"\xc3\xa4", Json::object({{"\xfe", 1}})}), "mod\0ule\xe2\x82", "t\xf0\x9f"));
+    ASSERT_TRUE(named);
+    EXPECT_EQ(named->exc_type(), "Bad\xef\xbf\xbd");
+    EXPECT_EQ(named->exc_arguments(), Json::array({"\xc3\xa4", Json::object({{"\xef\xbf\xbd", 1}})}));
+    EXPECT_EQ(named->exc_module(), "mod");
+    EXPECT_EQ(named->traceback(), "t\xef\xbf\xbd\xef\xbf\xbd");
+    const auto control = stored(celery::TaskFailure(std::string("a\0b\n", 4)));
+    ASSERT_TRUE(control);
+    EXPECT_EQ(control->exc_type(), "a\xef\xbf\xbd"
+                                   "b\xef\xbf\xbd");
+    EXPECT_EQ(stored(celery::TaskFailure(""))->exc_type(), "Exception");
+
+    Json deep;
+    for (int i = 0; i < 5000; ++i) {
+        deep = i % 2 == 0 ? Json::array({std::move(deep)}) : Json::object({{"k", std::move(deep)}});
+    }
+    EXPECT_TRUE(stored(celery::TaskFailure("E", deep, "builtins", "")));
+    // One that Python may have written stays what it is.
+    Json less_deep = 1;
+    for (int i = 0; i < 400; ++i) {
+        less_deep = Json::array({std::move(less_deep)});
+    }
+    EXPECT_EQ(stored(celery::TaskFailure("E", less_deep, "builtins", ""))->exc_arguments(), less_deep);
+
+    // Three bytes each, so that a cut at any byte would be one in the middle.
+    std::string euros;
+    for (int i = 0; i < 400'000; ++i) {
+        euros += "\xe2\x82\xac";
+    }
+    Json many = Json::array();
+    for (int i = 0; i < 600'000; ++i) {
+        many.push_back(i);
+    }
+    for (const Json& arguments : {Json::array({euros, "lost"}), many, Json::array({std::string(1'200'000, '\xff')})}) {
+        const celery::TaskFailure failure(euros.substr(0, 3000), arguments, euros.substr(0, 3000), euros);
+        const auto read = stored(failure);
+        ASSERT_TRUE(read);
+        EXPECT_LT(failure.json().dump().size(), 12U << 20U);
+        EXPECT_TRUE(read->traceback().ends_with("..."));
+        EXPECT_TRUE(read->exc_arguments().back().get<std::string>().ends_with("...")) << read->exc_arguments().size();
+    }
+
+    std::mt19937 random(7);
+    for (int i = 0; i < 300; ++i) {
+        const celery::TaskFailure failure(random_bytes(random, 20), random_json(random, 5), random_bytes(random, 20),
+                                          random_bytes(random, 50));
+        EXPECT_TRUE(stored(failure)) << i;
+        EXPECT_TRUE(celery::is_utf8(failure.repr()) && celery::is_utf8(failure.what())) << i;
+        // And where somebody hands in what was never a failure.
+        const Json anything = random_json(random, 5);
+        for (const char* const state : {"FAILURE", "RETRY", "REVOKED"}) {
+            const auto text = celery::encode_result(state, anything, celery::ResultDetails(), celery::now());
+            EXPECT_TRUE(text && celery::decode_result(*text) && celery::decode_result(*text)->failure) << i;
+        }
+    }
+}
+
+TEST(CeleryText, IsCutBetweenLetters) {
+    EXPECT_EQ(celery::cut("abc", 3), "abc");
+    EXPECT_EQ(celery::cut("abcd", 3), "abc...");
+    EXPECT_EQ(celery::cut("a\xc3\xa4", 2), "a...");
+    EXPECT_EQ(celery::cut("a\xf0\x9f\x98\x80z", 4), "a...");
+    EXPECT_EQ(celery::cut("a\xf0\x9f\x98\x80z", 5), "a\xf0\x9f\x98\x80...");
+    EXPECT_EQ(celery::cut("\x80\x80\x80", 1), "...");
+    EXPECT_EQ(celery::as_utf8("a\xe2\x82z\xff"), "a\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf\xbd");
+    EXPECT_EQ(celery::python_repr(Json(std::string(1022, 'x') + "\xc3\xa4")), "'" + std::string(1022, 'x') + "...");
+    // A name that no parameter has, cut in the middle of a letter, and a type of content.
+    const std::string name = std::string(63, 'n') + "\xc3\xa4";
+    Json kwargs = Json::object();
+    kwargs[name] = 1;
+    try {
+        const std::vector<std::string> none;
+        celery::detail::Places places("t", none, 0);
+        places.fill(Json::array(), std::move(kwargs), nullptr);
+        ADD_FAILURE();
+    } catch (const celery::TaskFailure& failure) {
+        EXPECT_EQ(failure.exc_message(), "t() got an unexpected keyword argument '" + std::string(63, 'n') + "...'");
+    }
+    const celery::Reading reading =
+        celery::read_message(R"({"headers":{"id":"i","task":"t"},"properties":{},"body":"","content-type":")" + name + "\"}");
+    EXPECT_TRUE(celery::is_utf8(reading.problem) && reading.fitness == Fitness::failed) << reading.problem;
 }
 
 TEST(CeleryResult, IsWrittenForPythonAndRead) {
@@ -252,6 +479,20 @@ TEST(CeleryResult, IsWrittenForPythonAndRead) {
     EXPECT_EQ(read->failure->repr(), "ValueError('z', 42)");
     EXPECT_EQ(Json::parse(*celery::encode_result("STARTED", Json::object(), details, at))["date_done"], nullptr);
     EXPECT_FALSE(celery::encode_result("SUCCESS", Json("\xff"), details, at));
+    // What can be written can be read: the deepest of both.
+    Json deep = 1;
+    for (int i = 0; i < 511; ++i) {
+        deep = Json::array({std::move(deep)});
+    }
+    ASSERT_TRUE(celery::encode_result("SUCCESS", deep, details, at));
+    EXPECT_EQ(celery::decode_result(*celery::encode_result("SUCCESS", deep, details, at))->value, deep);
+    celery::Message message;
+    message.task = message.id = "t";
+    message.args = deep;
+    EXPECT_EQ(celery::read_message(*celery::encode_message(message, "q", celery::Sender())).fitness, Fitness::good);
+    deep = Json::array({std::move(deep)});
+    message.args = deep;
+    EXPECT_FALSE(celery::encode_result("SUCCESS", deep, details, at) || celery::encode_message(message, "q", celery::Sender()));
     // A text in place of the list, and nothing at all.
     EXPECT_EQ(celery::decode_result(R"({"status":"FAILURE","result":{"exc_type":"E","exc_message":"text"}})")->failure->exc_message(),
               "text");
@@ -308,7 +549,9 @@ TEST(CeleryFollowUp, IsSentAsItsSignatureSays) {
     parent.embed["chain"] = Json::array(
         {Json::parse(R"({"task":"last"})"), Json::parse(R"({"task":"next","immutable":true,"args":[1],"options":{"task_id":"next-id"}})")});
     EXPECT_EQ(celery::detail::problem_of_follow_ups(parent), "");
-    const auto sent = celery::detail::successors(composer, parent, 5, "celery");
+    const celery::detail::Successors all = celery::detail::successors(composer, parent, 5, "celery");
+    EXPECT_EQ(all.problem, "");
+    const auto& sent = all.messages;
     ASSERT_EQ(sent.size(), 2U);
     EXPECT_EQ(sent[0].id, "a-id");
     EXPECT_EQ(sent[0].list, "q" + separator + "3");
@@ -326,7 +569,9 @@ TEST(CeleryFollowUp, IsSentAsItsSignatureSays) {
     EXPECT_EQ(sent[1].list, "celery");
 
     for (const std::string bad : {"7", "{}", R"({"task":""})", R"({"task":"t","subtask_type":"group"})", R"({"task":"t","args":{}})",
-                                  R"({"task":"t","kwargs":[]})", R"({"task":"t","options":[]})"}) {
+                                  R"({"task":"t","kwargs":[]})", R"({"task":"t","options":[]})", R"({"task":"t","options":{"task_id":7}})",
+                                  R"({"task":"t","options":{"task_id":"a\u0001"}})", R"({"task":"t","options":{"time_limit":-1}})",
+                                  R"({"task":"t","options":{"soft_time_limit":1e300}})", R"({"task":"t","options":{"time_limit":"1"}})"}) {
         parent.embed["callbacks"] = Json::array({Json::parse(bad)});
         EXPECT_NE(celery::detail::problem_of_follow_ups(parent), "") << bad;
     }
@@ -339,6 +584,227 @@ TEST(CeleryFollowUp, IsSentAsItsSignatureSays) {
     const auto one =
         celery::detail::chord_end({R"([1,"b","FAILURE",{"exc_type":"ValueError","exc_message":["z", 42],"exc_module":"builtins"}])"});
     EXPECT_EQ(one.failure->exc_message(), "Dependency b raised ValueError('z', 42)");
+}
+
+TEST(CeleryFollowUp, WhatCanNotBeSentSaysWhy) {
+    celery::ServerOptions options;
+    options.max_message_bytes = 4000;
+    celery::detail::Composer composer(options);
+    celery::Message parent;
+    parent.id = "parent";
+    parent.embed["chain"] = Json::array({Json::parse(R"({"task":"next"})")});
+    EXPECT_EQ(celery::detail::successors(composer, parent, "small", "q").problem, "");
+    const auto large = celery::detail::successors(composer, parent, std::string(4000, 'x'), "q");
+    EXPECT_EQ(large.problem, "the task next that follows is larger than max_message_bytes");
+    EXPECT_TRUE(large.messages.empty());
+    EXPECT_EQ(celery::detail::successors(composer, parent, "\xff", "q").problem, "the task next that follows can't be written as JSON");
+    Json deep = 1;
+    for (int i = 0; i < 510; ++i) {
+        deep = Json::array({std::move(deep)});
+    }
+    EXPECT_EQ(celery::detail::successors(composer, parent, deep, "q").problem, "");
+    deep = Json::array({std::move(deep)});
+    EXPECT_TRUE(celery::encode_result("SUCCESS", deep, celery::ResultDetails(), celery::now()));
+    EXPECT_NE(celery::detail::successors(composer, parent, deep, "q").problem, ""); // one level more as an argument than as a result
+    for (const std::string bad : {"7", "{}", R"({"task":7})", R"({"task":"t","options":{"task_id":""}})"}) {
+        parent.embed = Json::object({{"callbacks", Json::array({Json::parse(bad)})}});
+        EXPECT_NE(celery::detail::successors(composer, parent, 1, "q").problem, "") << bad;
+        EXPECT_TRUE(celery::detail::mourners(composer, parent, {Json::parse(bad)}, "id", "q").empty()) << bad;
+    }
+}
+
+TEST(CeleryFollowUp, NumbersOfItsOptionsAreJudged) {
+    const celery::ServerOptions options;
+    celery::detail::Composer composer(options);
+    const auto sent = [&](const std::string& written) {
+        const Json signature = *celery::parse_json(R"({"task":"t","options":)" + written + "}");
+        const auto outgoing = celery::detail::follow_up(composer, signature, Json::array(), celery::Message(), Json(), "q");
+        EXPECT_TRUE(outgoing) << written;
+        return outgoing ? celery::read_message(outgoing->envelope) : celery::Reading();
+    };
+    EXPECT_EQ(sent(R"({"priority":1e300})").message.priority, 9);
+    EXPECT_EQ(sent(R"({"priority":-5e9})").message.priority, 0);
+    EXPECT_EQ(sent(R"({"priority":NaN})").message.priority, 0);
+    EXPECT_EQ(sent(R"({"priority":"7"})").message.priority, 0);
+    EXPECT_EQ(sent(R"({"time_limit":0,"soft_time_limit":2})").message.time_limit, std::nullopt);
+    EXPECT_EQ(sent(R"({"time_limit":0,"soft_time_limit":2})").message.soft_time_limit, 2);
+    for (const std::string odd :
+         {R"({"countdown":1e300})", R"({"countdown":-1e9})", R"({"countdown":NaN})", R"({"countdown":9e9,"expires":-9e9})",
+          R"({"eta":"0001-01-01T00:00:00"})", R"({"expires":"0000-01-01T00:00:00+23:00"})", R"({"group_index":1e300})"}) {
+        const celery::Reading reading = sent(odd);
+        EXPECT_EQ(reading.fitness, Fitness::good) << odd << ": " << reading.problem;
+    }
+}
+
+TEST(CeleryOptions, OfOneTaskAreCheckedWhenItIsRegistered) {
+    boost::asio::io_context io;
+    celery::WorkerOptions options;
+    options.broker_url = "redis://localhost";
+    celery::Worker worker(io, options);
+    const auto problem = [&](auto change) -> std::string {
+        celery::TaskSettings settings;
+        change(settings);
+        try {
+            worker.task(
+                "t", [] {}, settings);
+            return "";
+        } catch (const std::invalid_argument& error) { return error.what(); }
+    };
+    using Settings = celery::TaskSettings;
+    const auto names = [&](const std::string& member, auto change) {
+        EXPECT_NE(problem(change).find("luzia: " + member + " "), std::string::npos) << member << ": " << problem(change);
+    };
+    EXPECT_EQ(problem([](Settings& s) { s.retry_backoff = 0ms, s.time_limit = 24h * 365, s.max_retries = -1; }), "");
+    names("time_limit", [](Settings& s) { s.time_limit = 0ms; });
+    names("time_limit", [](Settings& s) { s.time_limit = std::chrono::milliseconds::max(); });
+    names("soft_time_limit", [](Settings& s) { s.soft_time_limit = -1ms; });
+    names("soft_time_limit", [](Settings& s) { s.soft_time_limit = 24h * 366; });
+    names("retry_backoff", [](Settings& s) { s.retry_backoff = -1ms; });
+    names("longest_retry_backoff", [](Settings& s) { s.longest_retry_backoff = std::chrono::milliseconds::max(); });
+
+    // What a call asks for: nothing of it runs over.
+    const auto error_of = [](auto change) {
+        celery::TaskOptions asked;
+        change(asked);
+        return celery::problem_of(celery::signature("t", celery::args(), asked), celery::now());
+    };
+    using Asked = celery::TaskOptions;
+    EXPECT_FALSE(error_of([](Asked& o) { o.time_limit = 24h * 365; }));
+    EXPECT_EQ(error_of([](Asked& o) { o.time_limit = std::chrono::milliseconds::max(); }), celery::TaskError::invalid_time_limit);
+    EXPECT_EQ(error_of([](Asked& o) { o.soft_time_limit = 24h * 366; }), celery::TaskError::invalid_time_limit);
+    EXPECT_EQ(error_of([](Asked& o) { o.expires = std::chrono::hours::max(); }), celery::TaskError::invalid_time);
+    EXPECT_EQ(error_of([](Asked& o) { o.expires = std::chrono::hours::min(); }), celery::TaskError::invalid_time);
+}
+
+/// Runs a handler as a worker does.
+template <class Function>
+celery::detail::HandlerEnd end_of(Function function, const Json& args, const celery::TaskSettings& settings = {}) {
+    celery::Message message;
+    message.task = "t";
+    message.args = args;
+    auto context = std::make_shared<celery::TaskContext>(message, "q", std::nullopt, nullptr);
+    boost::asio::io_context io;
+    celery::detail::HandlerEnd result;
+    boost::asio::co_spawn(io, celery::detail::registered(function, settings).call(std::move(context)),
+                          [&](std::exception_ptr, celery::detail::HandlerEnd end) { result = std::move(end); });
+    io.run();
+    return result;
+}
+
+TEST(CeleryHandler, SaysWhetherAnotherTryWouldHelp) {
+    celery::TaskSettings settings;
+    settings.retry_on_failure = true;
+    const auto failing = [](int) { throw std::runtime_error("\xff"); };
+    const auto thrown = end_of(failing, Json::array({1}));
+    ASSERT_TRUE(thrown.failure && stored(*thrown.failure));
+    EXPECT_EQ(thrown.failure->exc_message(), "\xef\xbf\xbd");
+    EXPECT_FALSE(thrown.is_final);
+    const auto misfit = end_of(failing, Json::array({"no number"}));
+    EXPECT_TRUE(misfit.failure && misfit.failure->exc_type() == "TypeError" && misfit.is_final);
+    // A TypeError of the handler's own is one like others.
+    EXPECT_FALSE(end_of([] { throw celery::TaskFailure("TypeError", "mine"); }, Json::array()).is_final);
+
+    using celery::detail::is_tried_again;
+    EXPECT_TRUE(is_tried_again(settings, thrown, 2));
+    EXPECT_FALSE(is_tried_again(settings, thrown, 3));
+    EXPECT_FALSE(is_tried_again(settings, misfit, 0));
+    settings.max_retries = -1; // without end
+    EXPECT_TRUE(is_tried_again(settings, thrown, 1'000'000));
+    settings.max_retries = 0;
+    EXPECT_FALSE(is_tried_again(settings, thrown, 0));
+    settings.retry_on_failure = false;
+    EXPECT_FALSE(is_tried_again(settings, thrown, 0));
+
+    const auto far = end_of(
+        [](celery::TaskContext& context) {
+            celery::RetryOptions options(std::chrono::milliseconds::max());
+            context.retry(options);
+        },
+        Json::array());
+    ASSERT_TRUE(far.retry && far.retry->countdown);
+    EXPECT_EQ(*far.retry->countdown, celery::longest_limit);
+}
+
+TEST(CeleryHandler, StoresWhatCeleryStores) {
+    using celery::detail::is_stored;
+    celery::TaskSettings settings;
+    for (const char* const state : {"SUCCESS", "STARTED", "RETRY", "FAILURE", "REVOKED", "PROGRESS"}) {
+        EXPECT_TRUE(is_stored(state, settings, false)) << state;
+        EXPECT_EQ(is_stored(state, settings, true), std::string(state) != "SUCCESS") << state;
+    }
+    settings.ignore_result = true;
+    for (const char* const state : {"SUCCESS", "STARTED", "RETRY", "FAILURE", "REVOKED"}) {
+        EXPECT_FALSE(is_stored(state, settings, false)) << state;
+    }
+    EXPECT_TRUE(is_stored("PROGRESS", settings, false));
+    settings.store_errors_even_if_ignored = true;
+    EXPECT_TRUE(is_stored("FAILURE", settings, true) && is_stored("RETRY", settings, false) && is_stored("REVOKED", settings, false));
+    EXPECT_FALSE(is_stored("SUCCESS", settings, false) || is_stored("STARTED", settings, false));
+}
+
+TEST(CeleryMatcher, NamesAreMatchedAsPythonDoes) {
+    struct Case {
+        std::string pattern;
+        std::string fits;
+        std::string other;
+    };
+    const std::vector<Case> shell{{"*", "cpp@host", "-"},
+                                  {"cpp@*", "cpp@host", "Cpp@host"},
+                                  {"c?p@host", "cpp@host", "cp@host"},
+                                  {"*@h*t", "cpp@host", "cpp@hosts"},
+                                  {"[a-d]pp", "cpp", "epp"},
+                                  {"[!a-b]pp", "cpp", "app"},
+                                  {"[]x]", "]", "y"},
+                                  {"[!]x]", "y", "]"},
+                                  {"[x-]", "-", "y"},
+                                  {"[--a]", "a", "b"},
+                                  {"[z-ac]", "c", "z"},
+                                  {"[!z-a]", "x", "xx"},
+                                  {"[^a]", "^", "b"},
+                                  {"a[b", "a[b", "ab"},
+                                  {"a\\*", "a\\x", "a*"},
+                                  {"?", "\xc3\xa4", "ab"},
+                                  {"[\xc3\xa0-\xc3\xa5]", "\xc3\xa4", "\xc3\xb6"},
+                                  {"*a*b*c*", "xxaxxbxxc", "xxaxxcxxb"},
+                                  {"", "", "x"}};
+    for (const auto& [pattern, fits, other] : shell) {
+        EXPECT_EQ(celery::is_match(fits, pattern, "glob"), true) << pattern;
+        if (other != "-") { EXPECT_EQ(celery::is_match(other, pattern, "glob"), false) << pattern; }
+    }
+    EXPECT_EQ(celery::is_match(std::string(1000, 'a'), "*a*a*a*a*a*a*a*a*a*a*b", "glob"), false); // soon
+    const std::vector<Case> expressions{{"cpp@.*", "cpp@host", "acpp@host"},   {"cpp", "cpp@host", "acpp"},
+                                        {"(web|cpp)@", "cpp@host", "pp@host"}, {"^w[0-9]+@h$", "w12@h", "w@h"},
+                                        {"\\w+@", "cpp@host", "@host"},        {"c\\.p|x", "c.p", "cpp"}};
+    for (const auto& [pattern, fits, other] : expressions) {
+        EXPECT_EQ(celery::is_match(fits, pattern, "pcre"), true) << pattern;
+        EXPECT_EQ(celery::is_match(other, pattern, "pcre"), false) << pattern;
+    }
+    for (const std::string pattern : {"(", "[a", "*a", "(a+)+$", "(?i)x", "(?P<n>x)", "(a)\\1", "a{1,99999}", "[[:alpha:]]", "[]a]", "\\Ax",
+                                      "a*b*c*d*e", "(a|a)(a|a)(a|a)(a|a)(a|a)", "\xc3\xa4", "a\\"}) {
+        EXPECT_EQ(celery::is_match("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!", pattern, "pcre"), std::nullopt) << pattern;
+    }
+    EXPECT_EQ(celery::is_match("cpp", "cpp", "mine"), std::nullopt);
+    EXPECT_EQ(celery::is_match("cpp", "cpp", ""), std::nullopt);
+}
+
+TEST(CeleryMatcher, ACommandIsForWhomKombuSaysItIs) {
+    const auto is_for = [](const std::string& command) { return celery::detail::is_for(Json::parse(command), "cpp@host"); };
+    for (const std::string all :
+         {"{}", R"({"destination":null,"pattern":null,"matcher":null})", R"({"destination":[]})", R"({"pattern":"","matcher":"pcre"})",
+          R"({"destination":["other","cpp@host"]})", R"({"destination":["cpp@host"],"pattern":"other*","matcher":"glob"})",
+          R"({"pattern":"cpp*","matcher":"glob"})", R"({"pattern":"cpp*"})", R"({"matcher":"glob"})",
+          R"({"destination":[],"pattern":"cpp*"})", R"({"pattern":"cpp@h","matcher":"pcre"})"}) {
+        EXPECT_EQ(is_for(all), true) << all;
+    }
+    for (const std::string none : {R"({"destination":["other"]})", R"({"destination":["other"],"pattern":"cpp*","matcher":"glob"})",
+                                   R"({"pattern":"other*","matcher":"glob"})", R"({"pattern":"other*"})",
+                                   R"({"pattern":"cpp@$","matcher":"pcre"})", R"({"destination":["cpp@HOST"]})"}) {
+        EXPECT_EQ(is_for(none), false) << none;
+    }
+    for (const std::string unknown : {R"({"pattern":"cpp*","matcher":"mine"})", R"({"pattern":7,"matcher":"glob"})",
+                                      R"({"pattern":"cpp","matcher":7})", R"({"pattern":"(","matcher":"pcre"})", R"({"destination":7})"}) {
+        EXPECT_EQ(is_for(unknown), std::nullopt) << unknown;
+    }
 }
 
 TEST(CeleryWorkerPlan, ListsAreServedByPriorityAndQueuesInTurn) {
@@ -385,6 +851,8 @@ TEST(CeleryOptions, WhatMakesNoSenseThrowsAndNamesTheMember) {
     names("timeout", [](Options& o) { o.timeout = 0ms; });
     names("max_message_bytes", [](Options& o) { o.max_message_bytes = 0; });
     names("time limits", [](Options& o) { o.time_limit = 0ms; });
+    names("time limits", [](Options& o) { o.soft_time_limit = std::chrono::milliseconds::max(); });
+    names("max_scheduled", [](Options& o) { o.max_scheduled = 0; });
     names("dead_letter_list", [](Options& o) { o.dead_letter_list = ""; });
     names("default_queue", [](Options& o) { o.default_queue = ""; });
     // A password does not get into the text.

@@ -34,12 +34,50 @@ template <class T>
     return {std::make_exception_ptr(boost::system::system_error(error)), T()};
 }
 
+/// The command that revokes tasks, for all workers. @param ids  one, or a list of them
+[[nodiscard]] inline std::string revocation_of(ClientState& state, const Json& ids) {
+    Json arguments = Json::object();
+    arguments["task_id"] = ids;
+    arguments["terminate"] = false;
+    Json body = Json::object();
+    body["method"] = "revoke";
+    body["arguments"] = std::move(arguments);
+    Json properties = Json::object();
+    properties["delivery_tag"] = state.composer().next_id();
+    properties["body_encoding"] = "base64";
+    Json envelope = Json::object();
+    envelope["body"] = base64_encode(body.dump());
+    envelope["content-type"] = "application/json";
+    envelope["content-encoding"] = "utf-8";
+    envelope["headers"] = Json::object();
+    envelope["properties"] = std::move(properties);
+    return envelope.dump();
+}
+
+/// Sends a command of whose reply only the error counts.
+template <class Token>
+auto tell(std::shared_ptr<redis::Connection> connection, redis::Words words, const asio::any_io_executor& executor, error_code problem,
+          Token&& token) {
+    return asio::async_initiate<Token, void(error_code)>(
+        [connection = std::move(connection), words = std::move(words), executor, problem](auto&& handler) mutable {
+            using Handler = std::decay_t<decltype(handler)>;
+            const auto finish = [](Handler&& waiting, error_code what, redis::Reply&&) { std::move(waiting)(what); };
+            redis::Completion<error_code, redis::Reply> done(redis::Mapped(Handler(std::forward<decltype(handler)>(handler)), finish),
+                                                             executor);
+            if (!problem && !connection) { problem = Error::disabled; }
+            if (problem) { return done(problem, redis::Reply()); }
+            redis::detail::Execution::start(std::move(connection), std::move(words), nullptr, std::move(done));
+        },
+        token);
+}
+
 } // namespace detail
 
 /// The result of a task, there or to come. A handle: copies are of the same task, and it may outlive its client, whose end completes what is
 /// waited for with `Error::closed`.
 ///
-/// Every operation is an Asio initiating function; handlers run on their associated executor, or on the client's.
+/// Every operation is an Asio initiating function; handlers run on their associated executor, or on the client's. One that is of no task, since
+/// none was sent or `Client::result` was given what can't be an id, completes with `TaskError::no_result` or `TaskError::invalid_task_id`.
 class AsyncResult {
 public:
     AsyncResult() noexcept {}
@@ -70,7 +108,9 @@ public:
     /// Waits for the end of the task.
     ///
     /// @param token      completion signature `void(error_code, TaskResult)`; a failure of the task is a result
-    /// @completes        with the result, or with `Error::timed_out` after `timeout`: `Error::not_connected` where there is no connection then
+    /// @completes        with the result, or with `Error::timed_out` after `timeout`: `Error::not_connected` where there is no connection then.
+    ///                   A `timeout` shorter than `ClientOptions::timeout` lasts until one look at what is stored has been answered, if need
+    ///                   be, and so 0 ms finds what is there
     /// @cancel           all types
     /// @lifetime         the client may be destroyed first: `Error::closed`
     /// @cost             SUBSCRIBE and GET, shared by all who wait for the same task
@@ -114,7 +154,9 @@ public:
     /// Removes the stored result. @param token  `void(error_code)`
     template <class Token = asio::deferred_t>
     [[nodiscard]] auto forget(Token&& token = Token()) const {
-        return tell(state_ ? state_->backend() : nullptr, {"DEL", state_ ? state_->key_of(id_) : ""}, std::forward<Token>(token));
+        redis::Words words;
+        if (state_) { words = {"DEL", state_->key_of(id_)}; }
+        return detail::tell(state_ ? state_->backend() : nullptr, std::move(words), executor(), problem(), std::forward<Token>(token));
     }
 
     /// Tells every worker that is there not to begin this task. One that comes later does not know.
@@ -123,34 +165,21 @@ public:
     template <class Token = asio::deferred_t>
     [[nodiscard]] auto revoke(Token&& token = Token()) const {
         redis::Words words;
-        if (state_) { words = {"PUBLISH", state_->control_channel(), revocation()}; }
-        return tell(state_ ? state_->broker() : nullptr, std::move(words), std::forward<Token>(token));
+        if (!problem()) { words = {"PUBLISH", state_->control_channel(), detail::revocation_of(*state_, id_)}; }
+        return detail::tell(state_ ? state_->broker() : nullptr, std::move(words), executor(), problem(), std::forward<Token>(token));
     }
 
 private:
+    friend class GroupResult;
+
     [[nodiscard]] asio::any_io_executor executor() const {
         return state_ ? state_->executor() : asio::any_io_executor(asio::system_executor());
     }
 
-    [[nodiscard]] error_code problem() const { return state_ ? error_code() : make_error_code(TaskError::no_result); }
-
-    [[nodiscard]] std::string revocation() const {
-        Json arguments = Json::object();
-        arguments["task_id"] = id_;
-        arguments["terminate"] = false;
-        Json body = Json::object();
-        body["method"] = "revoke";
-        body["arguments"] = std::move(arguments);
-        Json properties = Json::object();
-        properties["delivery_tag"] = state_->composer().next_id();
-        properties["body_encoding"] = "base64";
-        Json envelope = Json::object();
-        envelope["body"] = base64_encode(body.dump());
-        envelope["content-type"] = "application/json";
-        envelope["content-encoding"] = "utf-8";
-        envelope["headers"] = Json::object();
-        envelope["properties"] = std::move(properties);
-        return envelope.dump();
+    /// Of a handle that is of no task.
+    [[nodiscard]] error_code problem() const {
+        if (!state_) { return TaskError::no_result; }
+        return is_task_id(id_) ? error_code() : make_error_code(TaskError::invalid_task_id);
     }
 
     template <class Result, class Read, class Token>
@@ -168,22 +197,6 @@ private:
                                    problem());
     }
 
-    template <class Token>
-    auto tell(std::shared_ptr<redis::Connection> connection, redis::Words words, Token&& token) const {
-        return asio::async_initiate<Token, void(error_code)>(
-            [connection = std::move(connection), words = std::move(words), executor = executor(),
-             error = problem()](auto&& handler) mutable {
-                using Handler = std::decay_t<decltype(handler)>;
-                const auto finish = [](Handler&& waiting, error_code what, redis::Reply&&) { std::move(waiting)(what); };
-                redis::Completion<error_code, redis::Reply> done(redis::Mapped(Handler(std::forward<decltype(handler)>(handler)), finish),
-                                                                 executor);
-                if (!error && !connection) { error = Error::disabled; }
-                if (error) { return done(error, redis::Reply()); }
-                redis::detail::Execution::start(std::move(connection), std::move(words), nullptr, std::move(done));
-            },
-            token);
-    }
-
     template <class Handler>
     void start_wait(std::chrono::milliseconds timeout, Handler&& handler) const {
         ResultHub::Done done(std::forward<Handler>(handler), executor());
@@ -194,20 +207,6 @@ private:
 
     std::shared_ptr<detail::ClientState> state_;
     std::string id_;
-};
-
-/// The tasks of a group that was sent, in its order.
-class GroupResult {
-public:
-    GroupResult() noexcept {}
-    GroupResult(std::string id, std::vector<AsyncResult> results) : id_(std::move(id)), results_(std::move(results)) {}
-
-    [[nodiscard]] const std::string& id() const noexcept { return id_; }
-    [[nodiscard]] const std::vector<AsyncResult>& results() const noexcept { return results_; }
-
-private:
-    std::string id_;
-    std::vector<AsyncResult> results_;
 };
 
 } // namespace luzia::celery

@@ -4,6 +4,7 @@
 #include <luzia/celery/async_result.hpp>
 #include <luzia/celery/client_state.hpp>
 #include <luzia/celery/composing.hpp>
+#include <luzia/celery/group_result.hpp>
 #include <luzia/celery/signature.hpp>
 
 #include <boost/asio/async_result.hpp>
@@ -31,6 +32,14 @@ concept NotArguments = !std::convertible_to<Token, Arguments>;
 
 template <class Token>
 concept NotTaskOptions = !std::convertible_to<Token, TaskOptions>;
+
+/// Whether a task may be in its queue though its sending ended with this. A script that pushes several may have pushed some before it was refused.
+[[nodiscard]] inline bool may_have_been_sent(const error_code& error) noexcept {
+    for (const Error never : {Error::not_connected, Error::overloaded, Error::disabled, Error::no_such_host, Error::handshake_refused}) {
+        if (error == make_error_code(never)) { return false; }
+    }
+    return error.category() != task_error_category() && error.category() != server_error_category();
+}
 
 } // namespace detail
 
@@ -78,8 +87,10 @@ public:
     ///
     /// @param name       as the worker has registered it
     /// @param token      completion signature `void(error_code, AsyncResult)`
-    /// @completes        when the broker has it, or `ClientOptions::timeout` after the call. A `TaskError` says that nothing was sent; after
-    ///                   `Error::timed_out` or `Error::connection_lost` it may have been
+    /// @completes        when the broker has it, or `ClientOptions::timeout` after the call. A `TaskError` says that nothing was sent. Where it
+    ///                   may have been, after `Error::timed_out` or `Error::connection_lost` among others, the `AsyncResult` that comes with the
+    ///                   error is of the task, if there is one: take it with `asio::as_tuple`, or choose `TaskOptions::task_id` yourself and
+    ///                   ask `result`. Where nothing was sent it is empty
     /// @cancel           all types. Not yet written: never sent. Written: completes now; the task may run
     /// @lifetime         the client may be destroyed first: `Error::closed`
     /// @cost             one round trip, shared with whatever else is pending
@@ -130,7 +141,7 @@ public:
             token);
     }
 
-    /// The result of a task that somebody sent, by its id.
+    /// The result of a task that somebody sent, by its id. What can't be an id is an error of the operations, `TaskError::invalid_task_id`.
     [[nodiscard]] AsyncResult result(std::string id) const { return {state_, std::move(id)}; }
 
     /// Completes what is pending, and whatever comes later, with `Error::closed`. Any thread.
@@ -172,7 +183,7 @@ private:
         if (!composition.problem) { words = push_words(composition); }
         const auto map = [state = state_, group_id = composition.group_id,
                           ids = std::move(composition.result_ids)](error_code error, redis::Reply&&) -> std::pair<error_code, Result> {
-            if (error) { return {error, Result()}; }
+            if (error && !detail::may_have_been_sent(error)) { return {error, Result()}; }
             return {error, result_of<Result>(state, group_id, ids)};
         };
         return detail::ask<Result>(state_->broker(), std::move(words), state_->executor(), map, std::forward<Token>(token),
@@ -194,11 +205,11 @@ private:
                            AsyncResult result = result_of<AsyncResult>(state, {}, composition.result_ids);
                            const redis::Script* const script = composition.messages.size() > 1 ? &detail::push_script : nullptr;
                            auto finish = [done = std::move(done), result = std::move(result)](error_code what, redis::Reply) mutable {
-                               done(what, what ? AsyncResult() : std::move(result));
+                               done(what, what && !detail::may_have_been_sent(what) ? AsyncResult() : std::move(result));
                            };
                            redis::detail::Execution::start(
                                state->broker(), push_words(composition), script,
-                               redis::Completion<error_code, redis::Reply>(std::move(finish), state->executor()));
+                               redis::Completion<error_code, redis::Reply>(std::move(finish), state->executor()), state->executor());
                        });
     }
 

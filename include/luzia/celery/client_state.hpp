@@ -40,7 +40,7 @@ public:
         }
         if (!backend) { return; }
         backend_ = broker && broker->is_same(*backend) ? broker_ : backend->connect(executor, log_);
-        hub_ = std::make_shared<ResultHub>(executor, backend_, result_key_prefix_);
+        hub_ = std::make_shared<ResultHub>(executor, backend_, result_key_prefix_, options.timeout);
         hub_->start(redis::Subscriber::create(executor, backend->target, backend->options, log_, hub_));
     }
 
@@ -93,7 +93,7 @@ auto ask(std::shared_ptr<redis::Connection> connection, redis::Words words, cons
             redis::Completion<error_code, redis::Reply> done(std::move(mapped), executor);
             if (!problem && !connection) { problem = Error::disabled; }
             if (problem) { return done(problem, redis::Reply()); }
-            redis::detail::Execution::start(std::move(connection), std::move(words), script, std::move(done));
+            redis::detail::Execution::start(std::move(connection), std::move(words), script, std::move(done), executor);
         },
         token);
 }

@@ -6,6 +6,8 @@
 #include <luzia/celery/options.hpp>
 #include <luzia/celery/signature.hpp>
 
+#include <boost/system/result.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -87,13 +89,14 @@ public:
     [[nodiscard]] const std::string& origin() const noexcept { return origin_; }
     [[nodiscard]] std::string next_id() { return ids_.next(); }
 
-    /// The message in the list where it belongs; nothing where it is no JSON.
-    [[nodiscard]] std::optional<Outgoing> write(const Message& message, const std::string& queue) {
+    /// The message in the list where it belongs; `unencodable` where it is no JSON, or `too_large`.
+    [[nodiscard]] boost::system::result<Outgoing, TaskError> write(const Message& message, const std::string& queue) {
         Sender sender;
         sender.origin = origin_;
         sender.delivery_tag = ids_.next();
         std::optional<std::string> envelope = encode_message(message, queue, sender);
-        if (!envelope) { return std::nullopt; }
+        if (!envelope) { return TaskError::unencodable; }
+        if (envelope->size() > max_message_bytes_) { return TaskError::too_large; }
         return Outgoing{message.id, list_of(key_prefix_, queue, message.priority), std::move(*envelope)};
     }
 
@@ -171,9 +174,8 @@ private:
         if (!place.chain.is_null()) { message.embed["chain"] = std::move(place.chain); }
         if (!place.chord.is_null()) { message.embed["chord"] = std::move(place.chord); }
 
-        std::optional<Outgoing> outgoing = write(message, queue);
-        if (!outgoing) { return TaskError::unencodable; }
-        if (outgoing->envelope.size() > max_message_bytes_) { return TaskError::too_large; }
+        auto outgoing = write(message, queue);
+        if (!outgoing) { return outgoing.error(); }
         composition.result_ids.push_back(outgoing->id);
         composition.messages.push_back(std::move(*outgoing));
         return {};

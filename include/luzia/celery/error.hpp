@@ -14,11 +14,11 @@ namespace luzia::celery {
 /// What can't be sent, or can't be done. Nothing has been pushed where one of these is given.
 enum class TaskError {
     invalid_task_name = 1, ///< empty, over 1024 bytes, control bytes, or not UTF-8
-    invalid_task_id,       ///< empty, over 256 bytes, or bytes that are no printable ASCII
+    invalid_task_id,       ///< empty, over 256 bytes, control bytes, or not UTF-8
     invalid_queue,         ///< empty, over 1024 bytes, control bytes, or not UTF-8
     invalid_priority,      ///< outside 0 to 9
     invalid_time,          ///< an eta or expiry outside the years 1970 to 9999, both eta and countdown, a negative countdown
-    invalid_time_limit,    ///< not above zero
+    invalid_time_limit,    ///< not above zero, or over a year
     invalid_retries,       ///< below zero
     invalid_headers,       ///< no object, or one that replaces a header of the protocol
     unencodable,           ///< a string that is not UTF-8, or nested too deep
@@ -37,11 +37,11 @@ public:
     [[nodiscard]] std::string message(int value) const override {
         switch (static_cast<TaskError>(value)) {
         case TaskError::invalid_task_name: return "invalid task name: empty, too long, control bytes, or not UTF-8";
-        case TaskError::invalid_task_id: return "invalid task id: empty, too long, or not printable ASCII";
+        case TaskError::invalid_task_id: return "invalid task id: empty, too long, control bytes, or not UTF-8";
         case TaskError::invalid_queue: return "invalid queue: empty, too long, control bytes, or not UTF-8";
         case TaskError::invalid_priority: return "invalid priority: allowed are 0, the most urgent, to 9";
         case TaskError::invalid_time: return "invalid countdown, eta or expiry";
-        case TaskError::invalid_time_limit: return "invalid time limit: it must be more than zero";
+        case TaskError::invalid_time_limit: return "invalid time limit: it must be more than zero, and a year at most";
         case TaskError::invalid_retries: return "invalid number of retries: it must not be negative";
         case TaskError::invalid_headers: return "invalid headers: an object without the names that Celery uses itself";
         case TaskError::unencodable: return "an argument can't be written as JSON";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/celery/json.hpp>
+#include <luzia/celery/utf8.hpp>
 
 #include <stdexcept>
 #include <string>
@@ -11,6 +12,9 @@
 namespace luzia::celery {
 
 /// A task's failure. Thrown by `AsyncResult::get`; a handler may throw one to choose what the caller sees.
+///
+/// Whatever it is made of, it can be stored: bytes that are not UTF-8 become U+FFFD, control bytes in a name as well; what is nested more than
+/// 480 deep, arguments beyond 1 MiB in all, a traceback beyond as much, and names beyond 1024 bytes are cut, and end in three points.
 class TaskFailure : public std::runtime_error {
 public:
     /// @param module  of Python, where the type is one of its own: `TaskFailure("ValueError", "too small")` is raised there as what it is
@@ -18,13 +22,8 @@ public:
         : TaskFailure(std::move(type), Json::array({std::string(message)}), std::move(module), {}) {}
 
     /// @param arguments  of the exception, an array
-    TaskFailure(std::string type, Json arguments, std::string module, std::string traceback)
-        : std::runtime_error(type + ": " + joined(arguments)),
-          type_(std::move(type)),
-          module_(std::move(module)),
-          arguments_(arguments.is_array() ? std::move(arguments) : Json::array({std::move(arguments)})),
-          message_(joined(arguments_)),
-          traceback_(std::move(traceback)) {}
+    TaskFailure(std::string type, const Json& arguments, std::string module, std::string traceback)
+        : TaskFailure(Parts(std::move(type), arguments, std::move(module), std::move(traceback))) {}
 
     /// The name of the exception's class.
     [[nodiscard]] const std::string& exc_type() const noexcept { return type_; }
@@ -52,12 +51,60 @@ public:
         const auto text = [&](const char* name) {
             return json.is_object() && json.contains(name) && json[name].is_string() ? json[name].get<std::string>() : std::string();
         };
-        if (!json.is_object() || text("exc_type").empty()) { return {"Exception", Json::array({json}), "builtins", std::move(traceback)}; }
-        Json arguments = json.contains("exc_message") ? json["exc_message"] : Json::array();
-        return {text("exc_type"), std::move(arguments), text("exc_module"), std::move(traceback)};
+        if (!json.is_object() || text("exc_type").empty()) {
+            return {"Exception", Json::array({writable(json, deepest - 1, largest)}), "builtins", std::move(traceback)};
+        }
+        const auto arguments = json.find("exc_message");
+        return {text("exc_type"), arguments != json.end() ? *arguments : Json::array(), text("exc_module"), std::move(traceback)};
     }
 
 private:
+    // What encloses them in a result, and in what a chord notes, takes a few levels more.
+    static constexpr std::size_t deepest = detail::deepest - 32;
+    static constexpr std::size_t largest = std::size_t{1024} * 1024;
+
+    /// All of it as it can be stored.
+    struct Parts {
+        Parts(std::string type_name, const Json& given, std::string module_name, std::string trace)
+            : type(type_name.empty() ? "Exception" : name_of(std::move(type_name))),
+              module(name_of(std::move(module_name))),
+              arguments(list_of(writable(given, deepest, largest))),
+              message(joined(arguments)),
+              traceback(cut(as_utf8(std::move(trace)), largest)) {}
+
+        std::string type;
+        std::string module;
+        Json arguments;
+        std::string message;
+        std::string traceback;
+    };
+
+    explicit TaskFailure(Parts parts)
+        : std::runtime_error(parts.type + ": " + parts.message),
+          type_(std::move(parts.type)),
+          module_(std::move(parts.module)),
+          arguments_(std::move(parts.arguments)),
+          message_(std::move(parts.message)),
+          traceback_(std::move(parts.traceback)) {}
+
+    /// Python makes no class of a name with a NUL in it.
+    [[nodiscard]] static std::string name_of(std::string text) {
+        std::string name;
+        for (const char c : cut(as_utf8(std::move(text)), 1024)) {
+            if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+                name += "\xef\xbf\xbd";
+            } else {
+                name += c;
+            }
+        }
+        return name;
+    }
+
+    [[nodiscard]] static Json list_of(Json arguments) {
+        if (arguments.is_array()) { return arguments; }
+        return Json::array({std::move(arguments)});
+    }
+
     [[nodiscard]] static std::string one(const Json& json) {
         if (json.is_string()) { return json.get<std::string>(); }
         return json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -90,7 +137,7 @@ private:
             text += value.get<bool>() ? "True" : "False";
         } else if (value.is_string()) {
             text += '\'';
-            for (const char c : value.get_ref<const std::string&>().substr(0, limit)) {
+            for (const char c : front_of(value.get_ref<const std::string&>(), limit)) {
                 if (c == '\'' || c == '\\') { text += '\\'; }
                 if (c == '\n') {
                     text += "\\n";
@@ -113,15 +160,7 @@ private:
         }
     };
     append(append, json);
-    if (text.size() > limit) {
-        text.resize(limit);
-        while (!text.empty() && (static_cast<unsigned char>(text.back()) & 0xc0U) == 0x80U) { // not in the middle of a letter
-            text.pop_back();
-        }
-        if (!text.empty() && static_cast<unsigned char>(text.back()) >= 0xc0U) { text.pop_back(); }
-        text += "...";
-    }
-    return text;
+    return cut(std::move(text), limit);
 }
 
 inline std::string TaskFailure::repr() const {

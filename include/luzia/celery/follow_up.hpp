@@ -5,7 +5,11 @@
 #include <luzia/celery/failure.hpp>
 #include <luzia/celery/message.hpp>
 
+#include <boost/system/result.hpp>
+
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,7 +31,20 @@ namespace luzia::celery::detail {
     }
     if (has("args") && !signature["args"].is_array()) { return "the arguments of a signature are no list"; }
     if (has("kwargs") && !signature["kwargs"].is_object()) { return "the named arguments of a signature are no object"; }
-    if (has("options") && !signature["options"].is_object()) { return "the options of a signature are no object"; }
+    if (!has("options")) { return {}; }
+    const Json& options = signature["options"];
+    if (!options.is_object()) { return "the options of a signature are no object"; }
+    const auto set = [&](const char* name) -> const Json* {
+        const auto found = options.find(name);
+        return found != options.end() && !found->is_null() ? &*found : nullptr;
+    };
+    const Json* const id = set("task_id");
+    if (id != nullptr && !(id->is_string() && is_task_id(id->get_ref<const std::string&>()))) { return "the id of a signature is none"; }
+    for (const char* const name : {"time_limit", "soft_time_limit"}) {
+        if (const Json* const limit = set(name); limit != nullptr && !is_time_limit(*limit)) {
+            return "a time limit of a signature is none";
+        }
+    }
     return {};
 }
 
@@ -64,45 +81,54 @@ public:
         const auto found = options_.find(name);
         if (found == options_.end() || !found->is_number()) { return std::nullopt; }
         const auto value = found->get<double>();
-        return value > -1e10 && value < 1e10 ? std::optional(value) : std::nullopt;
+        return value > -1e10 && value < 1e10 ? std::optional(value) : std::nullopt; // what fits the arithmetic with times
+    }
+    /// Seconds, above zero.
+    [[nodiscard]] std::optional<double> limit(const char* name) const {
+        const auto found = options_.find(name);
+        if (found == options_.end() || !is_time_limit(*found) || *found == 0) { return std::nullopt; }
+        return found->get<double>();
     }
     [[nodiscard]] Json part(const char* name) const {
         const auto found = options_.find(name);
         return found != options_.end() ? *found : Json(nullptr);
     }
+    /// So many seconds from `now`, or a time that is written out; what lies before 1970 is 1970.
     [[nodiscard]] std::optional<Time> time(const char* name, Time now) const {
-        if (const auto seconds = number(name)) { return now + std::chrono::microseconds(static_cast<std::int64_t>(*seconds * 1e6)); }
-        return parse_iso_time(text(name));
+        std::optional<Time> time = parse_iso_time(text(name));
+        if (const auto seconds = number(name)) { time = now + std::chrono::microseconds(static_cast<std::int64_t>(*seconds * 1e6)); }
+        return time ? std::optional(std::max(*time, Time())) : std::nullopt;
     }
 
 private:
     Json options_;
 };
 
+/// A message to be sent, or why it can't be.
+using FollowUp = boost::system::result<Outgoing, std::string>;
+
 /// The message for a signature that follows `parent`, called with `before` and then its own arguments (its own alone where it is immutable).
-/// `chain` is what follows it in turn, the next one last. Nothing where an argument is no JSON.
-[[nodiscard]] inline std::optional<Outgoing> follow_up(Composer& composer, const Json& signature, const Json& before, const Message& parent,
-                                                       Json chain, const std::string& default_queue) {
+/// `chain` is what follows it in turn, the next one last.
+[[nodiscard]] inline FollowUp follow_up(Composer& composer, const Json& signature, const Json& before, const Message& parent, Json chain,
+                                        const std::string& default_queue) {
+    const auto refused = [](std::string problem) { return FollowUp(boost::system::in_place_error, std::move(problem)); };
+    if (std::string problem = problem_of_follow_up(signature); !problem.empty()) { return refused(std::move(problem)); }
     const FollowUpOptions options(signature);
     const Time begun = now();
     Message message;
     message.task = signature["task"].get<std::string>();
     message.id = options.text("task_id");
-    if (!is_task_id(message.id)) { message.id = composer.next_id(); }
+    if (message.id.empty()) { message.id = composer.next_id(); }
     message.root_id = parent.root_id.empty() ? parent.id : parent.root_id;
     message.parent_id = parent.id;
     message.group = options.text("group_id");
     if (const auto index = options.number("group_index")) { message.group_index = static_cast<std::int64_t>(*index); }
-    if (const auto countdown = options.number("countdown")) {
-        message.eta = begun + std::chrono::microseconds(static_cast<std::int64_t>(*countdown * 1e6));
-    } else {
-        message.eta = options.time("eta", begun);
-    }
+    message.eta = options.time(options.number("countdown") ? "countdown" : "eta", begun);
     message.expires = options.time("expires", begun);
-    message.time_limit = options.number("time_limit");
-    message.soft_time_limit = options.number("soft_time_limit");
+    message.time_limit = options.limit("time_limit");
+    message.soft_time_limit = options.limit("soft_time_limit");
     message.ignore_result = options.part("ignore_result") == true;
-    message.priority = static_cast<int>(options.number("priority").value_or(0));
+    message.priority = priority_of(options.part("priority"));
     if (const Json headers = options.part("headers"); headers.is_object()) {
         for (const auto& [name, value] : headers.items()) {
             message.headers[name] = value;
@@ -127,24 +153,45 @@ private:
     std::string queue = options.text("queue");
     if (queue.empty() && options.text("exchange").empty()) { queue = options.text("routing_key"); }
     if (!is_name(queue)) { queue = default_queue; }
-    return composer.write(message, queue);
+    auto outgoing = composer.write(message, queue);
+    if (outgoing) { return std::move(*outgoing); }
+    return refused("the task " + cut(message.task, 200) +
+                   (outgoing.error() == TaskError::too_large ? " that follows is larger than max_message_bytes"
+                                                             : " that follows can't be written as JSON"));
 }
 
+/// What a task's success sends. Where `problem` says that a part of it can't be sent, nothing of it should be: the task is told as failed, or
+/// who waits for what follows waits for ever.
+struct Successors {
+    Successors() {}
+    std::vector<Outgoing> messages;
+    std::string problem;
+
+    operator std::vector<Outgoing>() && { return std::move(messages); } // NOLINT(google-explicit-constructor)
+};
+
 /// What a task's success sends: its callbacks, then the next of its chain.
-[[nodiscard]] inline std::vector<Outgoing> successors(Composer& composer, const Message& message, const Json& value,
-                                                      const std::string& queue) {
-    std::vector<Outgoing> outgoing;
+[[nodiscard]] inline Successors successors(Composer& composer, const Message& message, const Json& value, const std::string& queue) {
+    Successors all;
     const Json before = Json::array({value});
+    const auto add = [&](const Json& signature, Json chain) {
+        auto one = follow_up(composer, signature, before, message, std::move(chain), queue);
+        if (one) {
+            all.messages.push_back(std::move(*one));
+        } else if (all.problem.empty()) {
+            all.problem = one.error();
+        }
+    };
     for (const Json& callback : embedded_list(message, "callbacks")) {
-        if (auto one = follow_up(composer, callback, before, message, Json(), queue)) { outgoing.push_back(std::move(*one)); }
+        add(callback, Json());
     }
     std::vector<Json> chain = embedded_list(message, "chain");
     if (!chain.empty()) {
         const Json next = std::move(chain.back());
         chain.pop_back();
-        if (auto one = follow_up(composer, next, before, message, Json(chain), queue)) { outgoing.push_back(std::move(*one)); }
+        add(next, Json(chain));
     }
-    return outgoing;
+    return all;
 }
 
 /// What a task's failure sends: its error callbacks, called with its id.
@@ -152,7 +199,6 @@ private:
                                                     const std::string& id, const std::string& queue) {
     std::vector<Outgoing> outgoing;
     for (const Json& errback : errbacks) {
-        if (!problem_of_follow_up(errback).empty()) { continue; }
         if (auto one = follow_up(composer, errback, Json::array({id}), message, Json(), queue)) { outgoing.push_back(std::move(*one)); }
     }
     return outgoing;

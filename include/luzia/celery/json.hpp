@@ -1,10 +1,12 @@
 // celery/json.hpp: JSON as Python writes and reads it: bare NaN and Infinity, lone surrogates, kombu's typed values. Pure.
 #pragma once
 
+#include <luzia/celery/utf8.hpp>
 #include <luzia/core/json_value.hpp>
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -103,13 +105,10 @@ inline void put_numbers_back(Json& json, const std::string& mark) {
     }
 }
 
-[[nodiscard]] inline bool is_deeper_than(const Json& json, std::size_t limit) {
-    if (!json.is_structured()) { return false; }
-    if (limit == 0) { return true; }
-    for (const Json& element : json) {
-        if (is_deeper_than(element, limit - 1)) { return true; }
-    }
-    return false;
+/// Neither nested deeper than that, nor with a part that is no value at all: what a parser made of no JSON.
+[[nodiscard]] inline bool is_writable(const Json& json, std::size_t depth) {
+    if (!json.is_structured()) { return !json.is_discarded(); }
+    return depth > 0 && std::all_of(json.begin(), json.end(), [&](const Json& element) { return is_writable(element, depth - 1); });
 }
 
 [[nodiscard]] inline bool has_non_finite(const Json& json) {
@@ -148,8 +147,10 @@ inline void mark_numbers(Json& json, const std::string& mark) {
 }
 
 /// As `json.loads` of Python reads it: NaN and the infinities bare. Nothing where a string is not UTF-8, or it is nested too deep.
-[[nodiscard]] inline std::optional<std::string> dump_json(const Json& json) {
-    if (detail::is_deeper_than(json, detail::deepest)) { return std::nullopt; }
+///
+/// @param enclosing  levels around the place where it will stand: all of it must be read again
+[[nodiscard]] inline std::optional<std::string> dump_json(const Json& json, std::size_t enclosing = 0) {
+    if (!detail::is_writable(json, detail::deepest - enclosing)) { return std::nullopt; }
     try {
         if (!detail::has_non_finite(json)) { return json.dump(); }
         std::string mark = detail::absent_mark(json.dump());
@@ -164,6 +165,66 @@ inline void mark_numbers(Json& json, const std::string& mark) {
     } catch (const Json::exception&) { // its text would quote the value
         return std::nullopt;
     }
+}
+
+namespace detail {
+
+/// Copies what can be written as JSON of a value that may be anything: see `writable`.
+class WritableCopy {
+public:
+    explicit WritableCopy(std::size_t bytes) noexcept : left_(bytes) {}
+
+    [[nodiscard]] Json of(const Json& json, std::size_t depth) {
+        take(2);
+        if (json.is_string()) { return text_of(json.get_ref<const std::string&>()); }
+        if (json.is_binary() || json.is_discarded()) { return nullptr; }
+        if (!json.is_structured()) { return json; }
+        if (depth == 0) { return "..."; }
+        return json.is_array() ? array_of(json, depth) : object_of(json, depth);
+    }
+
+private:
+    void take(std::size_t bytes) noexcept { left_ -= std::min(left_, bytes); }
+
+    [[nodiscard]] std::string text_of(const std::string& text) {
+        // One byte that is no letter becomes three. What is cut in the middle of a letter becomes one that is none: cut again.
+        std::string good = as_utf8(text.substr(0, left_ + 1));
+        if (good.size() > left_) { good = cut(std::move(good), left_); }
+        take(good.size());
+        return good;
+    }
+
+    [[nodiscard]] Json array_of(const Json& json, std::size_t depth) {
+        Json copy = Json::array();
+        for (const Json& element : json) {
+            if (left_ == 0) {
+                copy.push_back("...");
+                break;
+            }
+            copy.push_back(of(element, depth - 1));
+        }
+        return copy;
+    }
+
+    [[nodiscard]] Json object_of(const Json& json, std::size_t depth) {
+        Json copy = Json::object();
+        for (const auto& [name, element] : json.items()) {
+            if (left_ == 0) { break; }
+            std::string key = text_of(name);
+            copy[std::move(key)] = of(element, depth - 1);
+        }
+        return copy;
+    }
+
+    std::size_t left_;
+};
+
+} // namespace detail
+
+/// A copy that `dump_json` can write, whatever the value is: U+FFFD for bytes that are not UTF-8, null for what JSON has no word for, three
+/// points for what is nested deeper than `depth` or does not go into about `bytes`.
+[[nodiscard]] inline Json writable(const Json& json, std::size_t depth, std::size_t bytes) {
+    return detail::WritableCopy(bytes).of(json, depth);
 }
 
 /// Takes the wrapping off that kombu 5.3 and newer put around values which JSON has no word for: `{"__type__": ..., "__value__": ...}`. What is

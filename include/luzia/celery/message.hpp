@@ -7,7 +7,9 @@
 #include <luzia/celery/json.hpp>
 #include <luzia/celery/queue.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -62,9 +64,9 @@ struct Sender {
         const Json* const part = message.embedded(name);
         embed[name] = part != nullptr ? *part : Json(nullptr);
     }
-    const auto args = dump_json(message.args);
-    const auto kwargs = dump_json(message.kwargs);
-    const auto rest = dump_json(embed);
+    const auto args = dump_json(message.args, 1);
+    const auto kwargs = dump_json(message.kwargs, 1);
+    const auto rest = dump_json(embed, 1);
     if (!args || !kwargs || !rest) { return std::nullopt; }
     const auto text_or_null = [](const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); };
     const auto number_or_null = [](const std::optional<double>& number) { return number ? Json(*number) : Json(nullptr); };
@@ -103,7 +105,7 @@ struct Sender {
     properties["body_encoding"] = "base64";
     properties["delivery_tag"] = sender.delivery_tag;
 
-    const auto head = dump_json(headers);
+    const auto head = dump_json(headers, 1);
     if (!head) { return std::nullopt; }
     const std::string body = base64_encode("[" + *args + "," + *kwargs + "," + *rest + "]");
     std::string text;
@@ -120,7 +122,7 @@ enum class Fitness {
     dead    ///< nobody can be told: to the dead-letter list
 };
 
-/// A message as far as it could be read.
+/// A message as far as it could be read: one that is `failed` has id, task, group, and what is embedded where that can be read.
 struct Reading {
     Reading() {}
     Fitness fitness = Fitness::dead;
@@ -129,6 +131,17 @@ struct Reading {
 };
 
 namespace detail {
+
+/// A priority as kombu takes it: between 0 and 9, and 0 where it is no number.
+[[nodiscard]] inline int priority_of(const Json& json) {
+    if (!json.is_number() || std::isnan(json.get<double>())) { return 0; }
+    return static_cast<int>(std::clamp(json.get<double>(), 0.0, 9.0));
+}
+
+/// Whether it can be a time limit, in seconds; zero is none, as in Celery.
+[[nodiscard]] inline bool is_time_limit(const Json& json) {
+    return json.is_number() && json.get<double>() >= 0 && json.get<double>() < 1e9;
+}
 
 /// Reads the envelope part by part; `problem` says what the first part that does not fit is.
 class MessageReader {
@@ -145,10 +158,6 @@ private:
         problem_ = std::move(what);
         return Fitness::dead;
     }
-    [[nodiscard]] Fitness failed(std::string what) {
-        problem_ = std::move(what);
-        return Fitness::failed;
-    }
 
     [[nodiscard]] Fitness read_envelope(std::string_view text, Message& message) {
         std::optional<Json> envelope = parse_json(text);
@@ -163,18 +172,12 @@ private:
         if (!headers.contains("id") && !headers.contains("task")) { return dead("it is of another protocol than 2"); }
         if (!is_task_id(message.id)) { return dead("it has no id of a task"); }
         if (message.task.empty()) { return dead("it names no task"); }
-        const std::string type = text_of(*envelope, "content-type");
-        Json body = std::move((*envelope)["body"]);
         message.headers = std::move(headers);
         message.properties = std::move(properties);
-        if (!read_headers(message)) { return failed(std::move(problem_)); }
-        if (type != "application/json") {
-            return failed("its content type is \"" + type.substr(0, 64) + "\": application/json is read here");
-        }
-        if (message.headers.contains("compression") && !message.headers["compression"].is_null()) {
-            return failed("its body is compressed");
-        }
-        return read_body(body, message);
+        // All of it, whatever is wrong with a part: what it embeds says who is to be told.
+        const bool are_headers_good = read_headers(message);
+        const bool is_body_good = read_body(*envelope, message);
+        return are_headers_good && is_body_good ? Fitness::good : Fitness::failed;
     }
 
     [[nodiscard]] static std::string text_of(const Json& json, const char* name) {
@@ -187,8 +190,9 @@ private:
         return found != json.end() && found->is_boolean() && found->get<bool>();
     }
 
-    [[nodiscard]] bool bad(const char* what) {
-        problem_ = what;
+    /// The first problem is the one that is told.
+    [[nodiscard]] bool bad(std::string what) {
+        if (problem_.empty()) { problem_ = std::move(what); }
         return false;
     }
 
@@ -208,7 +212,7 @@ private:
             message.retries = *retries;
         }
         if (const auto found = message.properties.find("priority"); found != message.properties.end()) {
-            message.priority = luzia::detail::number_of<int>(*found).value_or(0);
+            message.priority = priority_of(*found);
         }
         return read_time(headers, "eta", message.eta) && read_time(headers, "expires", message.expires) && read_limits(headers, message);
     }
@@ -227,34 +231,46 @@ private:
         for (const std::size_t i : {0U, 1U}) {
             const Json& limit = (*found)[i];
             if (limit.is_null()) { continue; }
-            if (!limit.is_number() || !(limit.get<double>() >= 0 && limit.get<double>() < 1e9)) { return bad("its time limits are none"); }
+            if (!is_time_limit(limit)) { return bad("its time limits are none"); }
             (i == 0 ? message.time_limit : message.soft_time_limit) = limit.get<double>();
         }
         return true;
     }
 
-    [[nodiscard]] Fitness read_body(const Json& body, Message& message) {
-        if (!body.is_string()) { return failed("its body is no text"); }
-        const std::string& written = body.get_ref<const std::string&>();
+    [[nodiscard]] bool read_body(const Json& envelope, Message& message) {
+        const std::string type = text_of(envelope, "content-type");
+        if (type != "application/json") { return bad("its content type is \"" + cut(type, 64) + "\": application/json is read here"); }
+        if (message.headers.contains("compression") && !message.headers["compression"].is_null()) { return bad("its body is compressed"); }
+        const auto body = envelope.find("body");
+        if (body == envelope.end() || !body->is_string()) { return bad("its body is no text"); }
+        const std::string& written = body->get_ref<const std::string&>();
         const std::string encoding = text_of(message.properties, "body_encoding");
         std::optional<std::string> bytes = encoding == "base64" ? base64_decode(written) : std::optional(written);
-        if (!bytes) { return failed("its body is no base64"); }
+        if (!bytes) { return bad("its body is no base64"); }
         std::optional<Json> parts = parse_json(*bytes);
-        if (!parts) { return failed("its body is no JSON"); }
-        if (!parts->is_array() || parts->size() != 3) { return failed("its body is not [args, kwargs, embed]"); }
+        if (!parts) { return bad("its body is no JSON"); }
+        if (!parts->is_array() || parts->size() != 3) {
+            if (parts->is_array() && parts->size() > 3) { read_embed((*parts)[2], message); }
+            return bad("its body is not [args, kwargs, embed]");
+        }
         Json& args = (*parts)[0];
         Json& kwargs = (*parts)[1];
-        Json& embed = (*parts)[2];
-        if (!args.is_array() || !kwargs.is_object()) { return failed("its arguments are not a list and an object"); }
-        if (!embed.is_object() && !embed.is_null()) { return failed("what is embedded in its body is no object"); }
+        const bool is_embed_good = read_embed((*parts)[2], message);
+        if (!args.is_array() || !kwargs.is_object()) { return bad("its arguments are not a list and an object"); }
+        if (!is_embed_good) { return bad("what is embedded in its body is no object"); }
         if (bytes->find("__type__") != std::string::npos) {
             unwrap_typed(args);
             unwrap_typed(kwargs);
         }
         message.args = std::move(args);
         message.kwargs = std::move(kwargs);
-        message.embed = embed.is_null() ? Json::object() : std::move(embed);
-        return Fitness::good;
+        return true;
+    }
+
+    static bool read_embed(Json& embed, Message& message) {
+        if (!embed.is_object()) { return embed.is_null(); }
+        message.embed = std::move(embed);
+        return true;
     }
 
     std::string problem_;
@@ -266,14 +282,22 @@ private:
 [[nodiscard]] inline Reading read_message(std::string_view text) { return detail::MessageReader().read(text); }
 
 /// The same message, as one that is delivered again. Nothing where it is no message.
-[[nodiscard]] inline std::optional<std::string> redelivered(std::string_view text) {
+///
+/// @param queue  which it goes back to: for a message that does not say where it was sent, as Celery's workers need it
+[[nodiscard]] inline std::optional<std::string> redelivered(std::string_view text, const std::string& queue = {}) {
     std::optional<Json> envelope = parse_json(text);
     if (!envelope || !envelope->is_object() || !(*envelope)["headers"].is_object() || !(*envelope)["properties"].is_object()) {
         return std::nullopt;
     }
     (*envelope)["headers"]["redelivered"] = true;
     Json& delivery = (*envelope)["properties"]["delivery_info"];
-    if (!delivery.is_object()) { return std::nullopt; }
+    if (!delivery.is_object()) {
+        delivery = Json::object();
+        if (!queue.empty()) {
+            delivery["exchange"] = "";
+            delivery["routing_key"] = queue;
+        }
+    }
     delivery["redelivered"] = true;
     return dump_json(*envelope);
 }

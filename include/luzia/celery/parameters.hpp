@@ -5,6 +5,7 @@
 #include <luzia/celery/failure.hpp>
 #include <luzia/celery/json.hpp>
 #include <luzia/celery/task_context.hpp>
+#include <luzia/celery/utf8.hpp>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -99,7 +100,7 @@ public:
             const auto found = std::find(names_.begin(), names_.end(), name);
             const auto place = static_cast<std::size_t>(found - names_.begin());
             if (found == names_.end() || place >= values_.size()) {
-                if (rest == nullptr) { throw mismatch(task_, "got an unexpected keyword argument '" + name.substr(0, 64) + "'"); }
+                if (rest == nullptr) { throw mismatch(task_, "got an unexpected keyword argument '" + cut(name, 64) + "'"); }
                 (*rest)[name] = std::move(value);
             } else if (values_[place]) {
                 throw mismatch(task_, "got multiple values for argument '" + name + "'");

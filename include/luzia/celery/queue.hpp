@@ -1,6 +1,8 @@
 // celery/queue.hpp: the names of keys, as kombu has them: a list for each queue and bucket of priorities. Pure.
 #pragma once
 
+#include <luzia/celery/utf8.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -26,27 +28,6 @@ inline constexpr std::array<int, 4> priority_steps{0, 3, 6, 9};
     return name;
 }
 
-[[nodiscard]] inline bool is_utf8(std::string_view text) noexcept {
-    for (std::size_t i = 0; i < text.size();) {
-        const auto lead = static_cast<unsigned char>(text[i]);
-        const std::size_t more = lead < 0x80                   ? 0
-                                 : lead >= 0xc2 && lead < 0xe0 ? 1
-                                 : lead >= 0xe0 && lead < 0xf0 ? 2
-                                 : lead >= 0xf0 && lead < 0xf5 ? 3
-                                                               : 9;
-        if (more > 3 || i + more >= text.size()) { return false; }
-        for (std::size_t k = 1; k <= more; ++k) {
-            const auto byte = static_cast<unsigned char>(text[i + k]);
-            const bool is_first = k == 1;
-            const unsigned low = is_first && lead == 0xe0 ? 0xa0U : is_first && lead == 0xf0 ? 0x90U : 0x80U;
-            const unsigned high = is_first && lead == 0xed ? 0x9fU : is_first && lead == 0xf4 ? 0x8fU : 0xbfU;
-            if (byte < low || byte > high) { return false; }
-        }
-        i += more + 1;
-    }
-    return true;
-}
-
 /// Fit for the name of a task or a queue: something, not endless, text without control bytes (the separator's among them).
 [[nodiscard]] inline bool is_name(std::string_view text) noexcept {
     if (text.empty() || text.size() > 1024) { return false; }
@@ -55,9 +36,7 @@ inline constexpr std::array<int, 4> priority_steps{0, 3, 6, 9};
     return !has_control && is_utf8(text);
 }
 
-/// Fit for a task id: it becomes part of a key and of a channel.
-[[nodiscard]] inline bool is_task_id(std::string_view text) noexcept {
-    return !text.empty() && text.size() <= 256 && std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
-}
+/// Fit for a task id, which becomes part of a key and of a channel: as a name, and 256 bytes at most. Python takes any text.
+[[nodiscard]] inline bool is_task_id(std::string_view text) noexcept { return text.size() <= 256 && is_name(text); }
 
 } // namespace luzia::celery

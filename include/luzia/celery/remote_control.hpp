@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/celery/execution.hpp>
+#include <luzia/celery/matcher.hpp>
 #include <luzia/celery/worker_core.hpp>
 #include <luzia/redis/subscriber.hpp>
 
@@ -163,7 +164,31 @@ inline void note_revoked(WorkerCore& core, const std::string& id) {
         core->stop();
         return Json::object({{"ok", "shutting down"}});
     }
-    return Json::object({{"error", "this worker, which is one in C++, does not know " + text_for_json(method.substr(0, 64))}});
+    return Json::object({{"error", "this worker, which is one in C++, does not know " + cut(method, 64)}});
+}
+
+/// Whether a command is for the worker of this name, as kombu decides it: those that are named; else those whose name fits the pattern; else
+/// all. Nothing where that can't be said: then it is for nobody here.
+///
+/// Kombu takes a pattern without a matcher for none, and so for all workers. Here it is a `glob`: who gives one wants some of them.
+[[nodiscard]] inline std::optional<bool> is_for(const Json& command, const std::string& node) {
+    const auto part = [&](const char* name) -> const Json* { // what Python takes for true
+        const auto found = command.find(name);
+        const bool is_set = found != command.end() && !found->is_null() && *found != false && *found != 0 && *found != "" &&
+                            !(found->is_structured() && found->empty());
+        return is_set ? &*found : nullptr;
+    };
+    if (const Json* const destination = part("destination")) {
+        if (destination->is_string()) { return destination->get_ref<const std::string&>().find(node) != std::string::npos; }
+        if (destination->is_object()) { return destination->contains(node); }
+        if (!destination->is_array()) { return std::nullopt; }
+        return std::find(destination->begin(), destination->end(), Json(node)) != destination->end();
+    }
+    const Json* const pattern = part("pattern");
+    if (pattern == nullptr) { return true; }
+    const Json* const matcher = part("matcher");
+    if (!pattern->is_string() || (matcher != nullptr && !matcher->is_string())) { return std::nullopt; }
+    return is_match(node, pattern->get_ref<const std::string&>(), matcher != nullptr ? matcher->get_ref<const std::string&>() : "glob");
 }
 
 /// Hears the commands of one worker and answers them.
@@ -207,8 +232,14 @@ private:
         const std::optional<std::string> bytes = properties.value("body_encoding", Json()) == "base64" ? base64_decode(text) : text;
         const std::optional<Json> body = bytes ? parse_json(*bytes) : std::nullopt;
         if (!body || !body->is_object() || !body->value("method", Json()).is_string()) { return; }
-        const Json destination = body->value("destination", Json());
-        if (destination.is_array() && std::find(destination.begin(), destination.end(), Json(core->node)) == destination.end()) { return; }
+        const std::optional<bool> is_meant = is_for(*body, core->node);
+        if (!is_meant) {
+            core->warn("remote control", "a command for workers that can't be told apart here is not obeyed: pattern " +
+                                             printable(body->value("pattern", Json()).dump(-1, ' ', true, Json::error_handler_t::replace)) +
+                                             ", matcher " +
+                                             printable(body->value("matcher", Json()).dump(-1, ' ', true, Json::error_handler_t::replace)));
+        }
+        if (!is_meant.value_or(false)) { return; }
         Json arguments = body->value("arguments", Json());
         if (!arguments.is_object()) { arguments = Json::object(); }
         Json answer = answer_of(core, (*body)["method"].get<std::string>(), arguments);
@@ -230,7 +261,12 @@ private:
         Json body = Json::object();
         body[core->node] = std::move(answer);
         Json envelope = Json::object();
-        envelope["body"] = base64_encode(dump_json(body).value_or("{}"));
+        std::optional<std::string> written = dump_json(body);
+        if (!written) { // arguments that are nested as deep as they may be, and that stand deeper here
+            body[core->node] = Json::object({{"error", "the answer can't be written as JSON"}});
+            written = dump_json(body);
+        }
+        envelope["body"] = base64_encode(written.value_or("{}"));
         envelope["content-type"] = "application/json";
         envelope["content-encoding"] = "utf-8";
         envelope["headers"] = Json::object(

@@ -66,10 +66,11 @@ struct ResultDetails {
     std::string traceback;
 };
 
-/// Writes a result; nothing where the value is no JSON.
+/// Writes a result; nothing where the value is no JSON. A failure is always written: of one that is none, what can be.
 [[nodiscard]] inline std::optional<std::string> encode_result(std::string_view state, const Json& value, const ResultDetails& details,
                                                               Time at) {
-    const std::optional<std::string> written = dump_json(value);
+    std::optional<std::string> written = dump_json(value, 1);
+    if (!written && is_failure(state)) { written = dump_json(TaskFailure::from_json(value, {}).json(), 1); }
     if (!written) { return std::nullopt; }
     Json json = Json::object();
     json["status"] = state;

@@ -20,12 +20,15 @@ namespace luzia::celery {
 
 class Signature;
 
+/// No time limit, and no pause before another try, is longer: what is added to a clock must not run over.
+inline constexpr std::chrono::milliseconds longest_limit = std::chrono::hours(24 * 365);
+
 /// A time from now, or a point in time.
 class When {
 public:
     template <class Rep, class Period>
     When(std::chrono::duration<Rep, Period> in) // NOLINT(google-explicit-constructor)
-        : in_(std::chrono::ceil<std::chrono::microseconds>(in)) {}
+        : in_(fitting(in)) {}
     template <class Duration>
     When(std::chrono::sys_time<Duration> at) // NOLINT(google-explicit-constructor)
         : at_(std::chrono::ceil<std::chrono::microseconds>(at)) {}
@@ -35,6 +38,16 @@ public:
     [[nodiscard]] std::chrono::microseconds duration() const noexcept { return in_; }
 
 private:
+    /// What microseconds can't count is for ever, and refused when it is sent.
+    template <class Rep, class Period>
+    [[nodiscard]] static std::chrono::microseconds fitting(std::chrono::duration<Rep, Period> in) {
+        using Seconds = std::chrono::duration<long double>;
+        using std::chrono::microseconds;
+        if (Seconds(in) >= Seconds(microseconds::max())) { return microseconds::max(); }
+        if (Seconds(in) <= Seconds(microseconds::min())) { return microseconds::min(); }
+        return std::chrono::ceil<microseconds>(in);
+    }
+
     std::chrono::microseconds in_{0};
     std::optional<Time> at_;
 };
@@ -61,7 +74,7 @@ struct TaskOptions {
 
     /// Empty: the client's `default_queue`.
     std::string queue;
-    /// Empty: a new UUID.
+    /// Empty: a new UUID. Up to 256 bytes of UTF-8 without control bytes. Who chooses it can ask for the result whatever became of the call.
     std::string task_id;
     /// Not before so long from now.
     std::optional<std::chrono::milliseconds> countdown;
@@ -71,6 +84,7 @@ struct TaskOptions {
     std::optional<When> expires;
     /// 0 to 9; in Redis the lowest number is served first.
     std::optional<int> priority;
+    /// More than zero, and a year at most.
     std::optional<std::chrono::milliseconds> time_limit;
     std::optional<std::chrono::milliseconds> soft_time_limit;
     /// How often it is said to have been tried before.
@@ -223,7 +237,7 @@ inline constexpr std::array<std::string_view, 22> own_headers{"lang",
         if (!detail::is_sendable_time(options.expires->from(now))) { return TaskError::invalid_time; }
     }
     for (const auto& limit : {options.time_limit, options.soft_time_limit}) {
-        if (limit && limit->count() <= 0) { return TaskError::invalid_time_limit; }
+        if (limit && (limit->count() <= 0 || *limit > longest_limit)) { return TaskError::invalid_time_limit; }
     }
     if (!options.headers.is_object()) { return TaskError::invalid_headers; }
     for (const std::string_view own : detail::own_headers) {

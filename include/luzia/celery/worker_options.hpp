@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/celery/options.hpp>
+#include <luzia/celery/signature.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -25,7 +26,7 @@ struct WorkerOptions : ServerOptions {
     std::size_t concurrency = std::max(1U, std::thread::hardware_concurrency());
     /// Tasks taken and not ended, those that run included; tasks that wait for their time do not count. 0: four for each that may run.
     std::size_t prefetch = 0;
-    /// Tasks that wait for their time are kept here, and no more are taken past so many.
+    /// Tasks that wait for their time are kept here, and no more are taken past so many. At least 1.
     std::size_t max_scheduled = 10'000;
     /// This worker's name; empty: `cpp@` and the host's.
     std::string hostname;
@@ -38,7 +39,7 @@ struct WorkerOptions : ServerOptions {
     bool deduplicate_successful_tasks = false;
     /// Stores STARTED when a task begins.
     bool track_started = false;
-    /// For tasks that bring none and have none of their own.
+    /// For tasks that bring none and have none of their own. A year at most.
     std::optional<std::chrono::milliseconds> time_limit;
     std::optional<std::chrono::milliseconds> soft_time_limit;
     /// How long `stop` waits for what runs, before it asks it to stop, and gives it back.
@@ -73,9 +74,10 @@ namespace detail {
     require(options.stop_grace.count() >= 0 && options.stop_grace <= std::chrono::hours(24 * 365), "stop_grace must be from 0 to a year");
     require(options.poll_interval.count() > 0 && options.poll_interval <= std::chrono::hours(1),
             "poll_interval must be from 1 ms to an hour");
+    require(options.max_scheduled >= 1 && options.max_scheduled <= 10'000'000, "max_scheduled must be from 1 to 10000000");
     require(is_name(options.dead_letter_list), "dead_letter_list must be text without control bytes, and not empty");
     for (const auto& limit : {options.time_limit, options.soft_time_limit}) {
-        require(!limit || limit->count() > 0, "time limits must be more than 0");
+        require(!limit || (limit->count() > 0 && *limit <= longest_limit), "time limits must be from 1 ms to a year");
     }
     if (options.hostname.empty()) { options.hostname = "cpp"; }
     require(is_name(options.hostname), "hostname must be text without control bytes");

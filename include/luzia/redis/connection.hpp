@@ -72,6 +72,8 @@ public:
         return {};
     }
 
+    [[nodiscard]] std::chrono::milliseconds command_timeout() const noexcept { return options_.command_timeout; }
+
     /// Ends a command with `Error::cancelled`: not yet written, it never will be; written, its reply is swallowed. Does nothing where the
     /// command has ended. Any thread.
     void cancel(Ticket ticket) {

@@ -7,10 +7,13 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,19 +42,29 @@ using Words = std::vector<std::string>;
 namespace detail {
 
 /// One command under way. Owns itself from `start` until the connection has called it.
+///
+/// A script that the server does not know is sent a second time, whole. To the caller that is one operation: what ends it from outside, a
+/// cancellation or the end of its time, which begins with the first sending, ends whichever is under way, and keeps the second from being sent.
 class Execution final : public ReplyHandler {
 public:
     using Done = Completion<error_code, Reply>;
 
-    static void start(std::shared_ptr<Connection> connection, Words words, const Script* script, Done done) {
+    /// @param executor  for the timer of a second sending; none: it has a command's time again
+    static void start(std::shared_ptr<Connection> connection, Words words, const Script* script, Done done,
+                      asio::any_io_executor executor = {}) {
         std::unique_ptr<Execution> execution(new Execution(std::move(connection), std::move(words), script, std::move(done)));
         auto slot = execution->done_.slot();
-        if (!slot.is_connected()) { return submit(std::move(execution)); }
-        // Outlives the execution: the slot is cleared on the handler's executor, later.
-        const auto ticket = execution->ticket_ = std::make_shared<std::atomic<Ticket>>(0);
-        slot.assign([connection = execution->connection_, ticket](asio::cancellation_type type) {
-            if (type != asio::cancellation_type::none) { connection->cancel(ticket->load()); }
-        });
+        if (script != nullptr) {
+            execution->begun_ = Connection::Clock::now();
+            execution->executor_ = std::move(executor);
+        }
+        if (script != nullptr || slot.is_connected()) { execution->outside_ = std::make_shared<Outside>(); }
+        if (slot.is_connected()) {
+            // Outlives the execution: the slot is cleared on the handler's executor, later.
+            slot.assign([connection = execution->connection_, outside = execution->outside_](asio::cancellation_type type) {
+                if (type != asio::cancellation_type::none) { outside->end(*connection, Error::cancelled); }
+            });
+        }
         submit(std::move(execution));
     }
 
@@ -64,7 +77,7 @@ public:
                 words_[0] = "EVAL";
                 words_[1] = script_->source();
                 script_ = nullptr;
-                submit(std::move(self));
+                send_again(std::move(self));
                 return Verdict::fits;
             }
             error = kind;
@@ -75,7 +88,8 @@ public:
 
     void on_failure(error_code reason) noexcept override {
         const std::unique_ptr<Execution> self(this);
-        done_(reason, Reply());
+        const bool is_from_outside = outside_ && reason == make_error_code(Error::cancelled);
+        done_(is_from_outside ? outside_->reason().value_or(Error::cancelled) : reason, Reply());
     }
 
     void on_abandon() noexcept override { const std::unique_ptr<Execution> self(this); }
@@ -83,27 +97,71 @@ public:
 private:
     friend std::default_delete<Execution>;
 
+    /// What ends it before its reply has come, from any thread.
+    class Outside {
+    public:
+        void end(Connection& connection, Error reason) {
+            int none = 0;
+            reason_.compare_exchange_strong(none, static_cast<int>(reason));
+            connection.cancel(ticket_.load());
+        }
+        /// What was submitted; it may have to end at once. Of two the second may be noted first: the thread of the first may have been kept.
+        void note(Connection& connection, Ticket ticket) {
+            Ticket latest = ticket_.load();
+            while (latest < ticket && !ticket_.compare_exchange_weak(latest, ticket)) {}
+            if (reason()) { connection.cancel(ticket); }
+        }
+        [[nodiscard]] std::optional<Error> reason() const noexcept {
+            const int reason = reason_.load();
+            return reason != 0 ? std::optional(static_cast<Error>(reason)) : std::nullopt;
+        }
+
+    private:
+        std::atomic<Ticket> ticket_{0}; ///< 0 is no command
+        std::atomic<int> reason_{0};
+    };
+
     Execution(std::shared_ptr<Connection> connection, Words words, const Script* script, Done done)
         : connection_(std::move(connection)), words_(std::move(words)), script_(script), done_(std::move(done)) {}
     ~Execution() = default;
 
+    static void send_again(std::unique_ptr<Execution> execution) {
+        const auto deadline = execution->begun_ + execution->connection_->command_timeout();
+        std::optional<Error> reason = execution->outside_->reason();
+        if (!reason && deadline <= Connection::Clock::now()) { reason = Error::timed_out; }
+        if (reason) { return execution->done_(*reason, Reply()); }
+        if (execution->executor_) {
+            execution->timer_.emplace(execution->executor_, deadline);
+            execution->timer_->async_wait([connection = std::weak_ptr<Connection>(execution->connection_),
+                                           outside = std::weak_ptr<Outside>(execution->outside_)](error_code error) {
+                const auto alive = connection.lock();
+                const auto waiting = outside.lock();
+                if (!error && alive && waiting) { waiting->end(*alive, Error::timed_out); }
+            });
+        }
+        submit(std::move(execution));
+    }
+
     static void submit(std::unique_ptr<Execution> execution) {
         // From the moment it is taken it may be gone, on another thread.
         const auto connection = execution->connection_;
-        const auto ticket = execution->ticket_;
+        const auto outside = execution->outside_;
         const Words words = execution->script_ == nullptr ? std::move(execution->words_) : execution->words_;
         std::vector<std::string_view> views(words.begin(), words.end());
         Ticket taken = 0;
         Execution* const handler = execution.release();
         if (const error_code refusal = connection->submit(views, handler, &taken)) { return handler->on_failure(refusal); }
-        if (ticket) { ticket->store(taken); }
+        if (outside) { outside->note(*connection, taken); }
     }
 
     std::shared_ptr<Connection> connection_;
     Words words_;
     const Script* script_; ///< to be sent whole where the server does not know it
     Done done_;
-    std::shared_ptr<std::atomic<Ticket>> ticket_;
+    std::shared_ptr<Outside> outside_;
+    Connection::Clock::time_point begun_;
+    asio::any_io_executor executor_;
+    std::optional<asio::steady_timer> timer_;
 };
 
 class ExecuteInitiation {
@@ -117,7 +175,8 @@ public:
 
     template <class Handler>
     void operator()(Handler&& handler) {
-        Execution::start(std::move(connection_), std::move(words_), script_, Execution::Done(std::forward<Handler>(handler), executor_));
+        Execution::start(std::move(connection_), std::move(words_), script_, Execution::Done(std::forward<Handler>(handler), executor_),
+                         executor_);
     }
 
 private:
@@ -141,7 +200,8 @@ auto execute(std::shared_ptr<Connection> connection, Words words, const asio::an
         detail::ExecuteInitiation(std::move(connection), std::move(words), nullptr, executor), token);
 }
 
-/// Runs a script as one step: by its digest, and with its whole text where the server does not know it yet.
+/// Runs a script as one step: by its digest, and with its whole text where the server does not know it yet. Both within `command_timeout` of the
+/// call, and both cancelled as one.
 template <class Token>
 auto execute(std::shared_ptr<Connection> connection, const Script& script, Words keys, Words arguments,
              const asio::any_io_executor& executor, Token&& token) {
