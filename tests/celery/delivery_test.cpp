@@ -371,7 +371,7 @@ TEST(CeleryDelivery, WhatHasEndedIsNotToldAsRunningAgain) {
     EXPECT_FALSE(worker.stop());
 }
 
-TEST(CeleryDelivery, NothingButFailuresOfTheSenderIsToldWhereResultsAreIgnored) {
+TEST(CeleryDelivery, NothingIsToldOfATaskThatIgnoresItsResult) {
     const LogLines log;
     RedisServer server;
     Books books(server);
@@ -397,6 +397,53 @@ TEST(CeleryDelivery, NothingButFailuresOfTheSenderIsToldWhereResultsAreIgnored) 
     EXPECT_TRUE(holds_soon([&] { return ended == 4 && books.left().empty(); })) << ended << " " << books.left();
     EXPECT_FALSE(worker.stop());
     EXPECT_EQ(books.results({"KEYS", "celery-task-meta-*"}), "");
+}
+
+TEST(CeleryDelivery, AFailureIsToldWhateverItsTextIs) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    RunningWorker worker(worker_options(server.url(), log), [&](celery::Worker& self) {
+        self.task("cpp.fails", [] { throw celery::TaskFailure("ValueError", "\xff\xfe"); });
+        self.task("cpp.throws", [] { throw std::runtime_error("caf\xc3"); });
+    });
+    books.push("cpp.fails", "fails", Json::array());
+    books.push("cpp.throws", "throws", Json::array());
+    books.broker({"LPUSH", "cpp", envelope_with("cpp.add", "caf\xc3\xa9 au lait", Json::array({1, 2}), Json::object())});
+    for (const std::string id : {"fails", "throws"}) {
+        EXPECT_TRUE(holds_soon([&] { return books.result(id).state == "FAILURE"; })) << log.all();
+    }
+    EXPECT_TRUE(holds_soon([&] { return books.result("caf\xc3\xa9 au lait").value == 3; })) << log.all();
+    EXPECT_EQ(books.result("fails").failure->exc_type(), "ValueError");
+    EXPECT_FALSE(worker.stop());
+}
+
+TEST(CeleryDelivery, WhoWaitsBehindWhatCannotBeReadOrSentIsTold) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.max_message_bytes = 20'000;
+    RunningWorker worker(options, [&](celery::Worker& self) { self.task("cpp.much", [] { return std::string(30'000, 'x'); }); });
+    // Its arguments are no list; what it embeds can be read.
+    Json broken = Json::parse(envelope("cpp.add", "broken", Json::array()));
+    const Json last = signature_of("cpp.add", "behind-broken", Json::array({1, 2}));
+    const Json errback = signature_of("cpp.note", "errback", Json::array({"told"}));
+    const Json body = Json::array({"no list", Json::object(), {{"chain", Json::array({last})}, {"errbacks", Json::array({errback})}}});
+    broken["body"] = celery::base64_encode(body.dump());
+    books.broker({"LPUSH", "cpp", broken.dump()});
+    EXPECT_TRUE(holds_soon([&] { return books.result("behind-broken").state == "FAILURE"; })) << log.all();
+    EXPECT_EQ(books.result("broken").failure->exc_type(), "DecodeError");
+    EXPECT_TRUE(holds_soon([&] { return books.results({"LLEN", "noted"}) == "1"; })) << log.all();
+    EXPECT_EQ(books.broker({"LLEN", "luzia.dead-letter"}), "1");
+    // What follows would be too large.
+    Json taker = signature_of("cpp.add", "behind-much", Json::array());
+    taker["immutable"] = false;
+    books.broker({"LPUSH", "cpp", envelope_with("cpp.much", "much", Json::array(), Json::object({{"chain", Json::array({taker})}}))});
+    EXPECT_TRUE(holds_soon([&] { return books.result("behind-much").state == "FAILURE"; })) << log.all();
+    EXPECT_EQ(books.result("much").failure->exc_type(), "NotImplementedError");
+    EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+    EXPECT_FALSE(worker.stop());
 }
 
 TEST(CeleryDelivery, AnIdThatIsUsedAgainIsRunThoughAnOldSuccessIsStored) {

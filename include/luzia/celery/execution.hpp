@@ -105,6 +105,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
         if (hard && passed >= *hard) {
             run->request_stop();
             HandlerEnd cut;
+            cut.is_final = true;
             cut.failure = TaskFailure("TimeLimitExceeded", Json::array({seconds_of(*hard)}), "celery.exceptions", "");
             co_return cut;
         }
@@ -151,7 +152,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     Settlement end;
     end.id = message.id;
     const TaskFailure failure = cause ? *cause : TaskFailure("Retry", reason, "celery.exceptions");
-    if (!message.ignore_result) { end.meta = encode_result("RETRY", failure.json(), details_of(message), now()).value_or(""); }
+    if (delivery->stores("RETRY")) { end.meta = encode_result("RETRY", failure.json(), details_of(message), now()).value_or(""); }
     end.is_final = false;
     end.follow.push_back({message.id, list_of(core->options.key_prefix, delivery->queue, message.priority), std::move(*envelope)});
     co_await settle(core, delivery, std::move(end));
@@ -160,9 +161,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
 
 /// Its result was stored, and the message not let go: the run before this one got as far as that.
 [[nodiscard]] inline asio::awaitable<bool> has_succeeded_before(CorePtr core, DeliveryPtr delivery) {
-    if (!core->options.deduplicate_successful_tasks || !delivery->message.is_redelivered || delivery->message.ignore_result) {
-        co_return false;
-    }
+    if (!core->options.deduplicate_successful_tasks || !delivery->message.is_redelivered) { co_return false; }
     redis::Words words{"GET", core->result_key_of(delivery->message.id)};
     auto [error, reply] = co_await redis::execute(core->backend, std::move(words), core->strand(), quietly);
     if (error || reply.is_nil()) { co_return false; }
@@ -203,14 +202,14 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     }
     const Registered task = found->second;
     const TaskSettings& settings = *task.settings;
-    delivery->message.ignore_result = message.ignore_result || settings.ignore_result;
+    delivery->settings = task.settings;
     const bool is_done_before = co_await has_succeeded_before(core, delivery);
     if (is_done_before || !may_begin(*core)) { co_return; }
     if (!settings.ack_late.value_or(core->options.ack_late)) {
         const bool is_held = co_await ack(core, delivery);
         if (!is_held || !may_begin(*core)) { co_return; } // somebody has it already
     }
-    if (core->options.track_started && !message.ignore_result) {
+    if (core->options.track_started && delivery->stores("STARTED")) {
         Json who = Json::object();
         who["pid"] = ::getpid();
         who["hostname"] = core->node;
@@ -227,7 +226,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     } else if (end->retry) {
         co_await end_with_retry(core, delivery, settings, std::move(*end->retry), std::nullopt);
     } else if (end->failure) {
-        const bool is_retry = settings.retry_on_failure && message.retries < settings.max_retries;
+        const bool is_retry = is_tried_again(settings, *end, message.retries);
         core->warn("task failed", "task " + printable(message.task, 200) + "[" + message.id + "] " +
                                       (is_retry ? "failed and is tried again: " : "failed: ") + printable(end->failure->exc_type(), 100));
         if (is_retry) {
@@ -236,7 +235,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
             co_await end_with_failure(core, delivery, std::move(*end->failure));
         }
     } else {
-        co_await end_with_success(core, delivery, std::move(end->value), message.ignore_result);
+        co_await end_with_success(core, delivery, std::move(end->value));
     }
 }
 

@@ -166,8 +166,6 @@ struct Successors {
     Successors() {}
     std::vector<Outgoing> messages;
     std::string problem;
-
-    operator std::vector<Outgoing>() && { return std::move(messages); } // NOLINT(google-explicit-constructor)
 };
 
 /// What a task's success sends: its callbacks, then the next of its chain.

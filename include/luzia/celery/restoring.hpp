@@ -1,5 +1,4 @@
-// celery/restoring.hpp: held messages back into their queues: those of dead workers, and what a worker gives back; and into this worker, where
-// only the answer of a claim was lost.
+// celery/restoring.hpp: held messages back into their queues, or here where only a claim's answer was lost.
 #pragma once
 
 #include <luzia/celery/worker_core.hpp>
@@ -33,7 +32,7 @@ struct HeldEntry {
     if (!envelope.is_object() || !envelope.contains("properties") || !envelope["properties"].is_object()) { return std::nullopt; }
     const Json priority = envelope["properties"].value("priority", Json(0));
     std::optional<std::string> text = dump_json(envelope);
-    if (text) { text = redelivered(*text); }
+    if (text) { text = redelivered(*text, (*triple)[2].get<std::string>()); }
     if (!text) { return std::nullopt; }
     HeldEntry entry;
     entry.envelope = std::move(*text);
@@ -130,7 +129,7 @@ struct HeldEntry {
 /// Puts a message whose task was begun, and has not ended, back to where it is served next.
 [[nodiscard]] inline asio::awaitable<void> give_back(CorePtr core, DeliveryPtr delivery) {
     if (delivery->is_acked || delivery->is_lost) { co_return; }
-    std::string text = redelivered(delivery->raw).value_or(delivery->raw);
+    std::string text = redelivered(delivery->raw, delivery->queue).value_or(delivery->raw);
     std::string list = list_of(core->options.key_prefix, delivery->queue, delivery->message.priority);
     const bool is_moved = co_await move(core, delivery->tag, std::move(list), std::move(text), "RPUSH");
     if (is_moved) { ++core->stats.given_back; }

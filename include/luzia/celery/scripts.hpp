@@ -1,10 +1,12 @@
-// celery/scripts.hpp: every compound step on the server as one Lua script. What a script has done stays done where a later line of it fails, so
-// each writes where a message goes before it removes it from where it was: a failure half-way repeats something, and loses nothing.
+// celery/scripts.hpp: every compound step on the server as one Lua script.
 #pragma once
 
 #include <luzia/redis/script.hpp>
 
 namespace luzia::celery::detail {
+
+// What a script has done stays done where a later line of it fails. So each writes where a message goes before it removes it from where it was: a
+// failure half-way repeats something, and loses nothing.
 
 /// Pushes messages: all of them, or none where one of the lists is none. ARGV: a list and a message, again and again.
 inline constexpr redis::Script push_script(R"lua(

@@ -217,10 +217,14 @@ struct Insisted {
     send.id = options.text("task_id");
     if (!end.failure) {
         Json before = Json::array({std::move(end.results)});
-        if (auto one = follow_up(core->composer, body, before, message, Json(), core->options.default_queue)) {
+        auto one = follow_up(core->composer, body, before, message, Json(), core->options.default_queue);
+        if (one) {
             send.follow.push_back(std::move(*one));
+        } else {
+            end.failure = TaskFailure("ChordError", "the body of the chord can't be sent: " + one.error(), "celery.exceptions");
         }
-    } else {
+    }
+    if (end.failure) {
         ResultDetails details;
         details.id = send.id;
         send.meta = encode_result("FAILURE", end.failure->json(), details, now()).value_or("");
@@ -252,11 +256,17 @@ struct Insisted {
                                                             std::string state = "FAILURE");
 
 /// SUCCESS: followers are sent in the same step, or before; a chord hears of it before the message is let go.
-[[nodiscard]] inline asio::awaitable<void> end_with_success(CorePtr core, DeliveryPtr delivery, Json value, bool is_ignored) {
+[[nodiscard]] inline asio::awaitable<void> end_with_success(CorePtr core, DeliveryPtr delivery, Json value) {
     const Message& message = delivery->message;
     Settlement end;
     end.id = message.id;
-    end.follow = successors(core->composer, message, value, core->options.default_queue);
+    Successors followers = successors(core->composer, message, value, core->options.default_queue);
+    if (!followers.problem.empty()) { // ignored, it would leave its caller waiting
+        TaskFailure failure("NotImplementedError", "what shall follow this task can't be sent: " + followers.problem);
+        co_await end_with_failure(core, delivery, std::move(failure));
+        co_return;
+    }
+    end.follow = std::move(followers.messages);
     ResultDetails details = details_of(message);
     for (const Outgoing& child : end.follow) {
         details.children.push_back(Json::array({Json::array({child.id, nullptr}), nullptr}));
@@ -268,7 +278,7 @@ struct Insisted {
         co_return;
     }
     const bool is_of_chord = message.embedded("chord") != nullptr;
-    if (!is_ignored) { end.meta = std::move(*meta); }
+    if (delivery->stores("SUCCESS")) { end.meta = std::move(*meta); }
     end.is_ack = !is_of_chord;
     const bool is_held = co_await settle(core, delivery, std::move(end));
     ++core->stats.succeeded;
@@ -285,7 +295,7 @@ struct Insisted {
     const Json json = failure.json();
     Settlement end;
     end.id = message.id;
-    if (!message.ignore_result) { end.meta = encode_result(state, json, details, now()).value_or(""); }
+    if (delivery->stores(state)) { end.meta = encode_result(state, json, details, now()).value_or(""); }
     const bool is_failed = state == "FAILURE";
     if (is_failed) {
         end.follow = mourners(core->composer, message, embedded_list(message, "errbacks"), message.id, core->options.default_queue);
