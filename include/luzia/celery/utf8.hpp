@@ -66,10 +66,12 @@ namespace detail {
     return text.substr(0, limit);
 }
 
-/// The text, or its front and three points where it is longer than `limit`.
+/// The text, or its front and three points where it is longer than `limit`, which is kept. Cut again, it stays.
 [[nodiscard]] inline std::string cut(std::string text, std::size_t limit) {
     if (text.size() <= limit) { return text; }
-    return std::string(front_of(text, limit)) + "...";
+    constexpr std::string_view points = "...";
+    if (limit < points.size()) { return std::string(front_of(text, limit)); }
+    return std::string(front_of(text, limit - points.size())).append(points);
 }
 
 } // namespace luzia::celery
