@@ -444,6 +444,11 @@ TEST(CeleryText, IsCutBetweenLetters) {
     EXPECT_EQ(celery::cut(once, 7), once);
     EXPECT_EQ(celery::as_utf8("a\xe2\x82z\xff"), "a\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf\xbd");
     EXPECT_EQ(celery::python_repr(Json(std::string(1022, 'x') + "\xc3\xa4")), "'" + std::string(1020, 'x') + "...");
+    for (const std::string& bad :
+         {std::string(20, '\x93'), std::string(20, '\xc1'), "\xf8" + std::string(20, '\x80'), std::string(20, '\xff')}) {
+        EXPECT_FALSE(celery::is_utf8(bad)) << bad.size();
+        EXPECT_TRUE(celery::is_utf8(celery::as_utf8(bad)) && stored(celery::TaskFailure(bad, bad)));
+    }
     // A name that no parameter has, cut in the middle of a letter, and a type of content.
     const std::string name = std::string(60, 'n') + "n\xc3\xa4\xc3\xa4";
     Json kwargs = Json::object();

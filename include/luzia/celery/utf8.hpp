@@ -17,8 +17,8 @@ namespace detail {
                              : lead >= 0xc2 && lead < 0xe0 ? 1
                              : lead >= 0xe0 && lead < 0xf0 ? 2
                              : lead >= 0xf0 && lead < 0xf5 ? 3
-                                                           : 9;
-    if (more >= text.size()) { return 0; }
+                                                           : 4;
+    if (more > 3 || more >= text.size()) { return 0; }
     for (std::size_t k = 1; k <= more; ++k) {
         const auto byte = static_cast<unsigned char>(text[k]);
         const bool is_first = k == 1;
