@@ -302,7 +302,7 @@ TEST(CeleryWorker, WhatIsNoTaskGoesToTheDeadLettersAndWhatCanBeToldIsTold) {
         R"({"body":"eyJ0YXNrIjoiYSJ9","headers":{},"content-type":"application/json","properties":{"body_encoding":"base64","delivery_tag":"1"}})",
         changed([](Json& json) { json["headers"].erase("id"); }),
         changed([](Json& json) { json["headers"]["id"] = 7; }),
-        changed([](Json& json) { json["headers"]["id"] = "with space"; }),
+        changed([](Json& json) { json["headers"]["id"] = "with\nline"; }),
         changed([](Json& json) { json["headers"].erase("task"); }),
     };
     const std::vector<std::string> told{
