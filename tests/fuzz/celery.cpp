@@ -2,6 +2,7 @@
 #include "check.hpp"
 
 #include <luzia/celery/follow_up.hpp>
+#include <luzia/celery/matcher.hpp>
 #include <luzia/celery/message.hpp>
 #include <luzia/celery/parameters.hpp>
 #include <luzia/celery/restoring.hpp>
@@ -34,6 +35,10 @@ void check_json(std::string_view text) {
     Json plain = *json;
     celery::unwrap_typed(plain);
     check(celery::dump_json(plain).has_value(), "without its types it can be written");
+    for (const char* const state : {"FAILURE", "RETRY", "REVOKED"}) {
+        const auto stored = celery::encode_result(state, *json, {}, celery::Time());
+        check(stored && celery::decode_result(*stored) && celery::decode_result(*stored)->failure, "anything is stored as a failure");
+    }
     check(celery::python_repr(*json).size() <= 1024 + 3 && celery::is_utf8(celery::python_repr(*json)), "a repr is short, and text");
 }
 
@@ -61,7 +66,9 @@ void check_message(std::string_view text) {
     celery::ServerOptions options;
     celery::detail::Composer composer(options);
     if (celery::detail::problem_of_follow_ups(message).empty()) {
-        for (const celery::detail::Outgoing& next : celery::detail::successors(composer, message, Json(1), "celery")) {
+        const celery::detail::Successors all = celery::detail::successors(composer, message, Json(1), "celery");
+        check(all.problem.empty(), "what follows, and was judged, can be sent");
+        for (const celery::detail::Outgoing& next : all.messages) {
             check(celery::read_message(next.envelope).fitness == celery::Fitness::good, "what follows can be read", next.envelope);
         }
     }
@@ -95,6 +102,20 @@ void check_others(std::string_view text) {
     static_cast<void>(celery::detail::chord_end({std::string(text)}));
 }
 
+/// Bytes that are no text: all that they are made into is.
+void check_bytes(std::string_view text) {
+    check(celery::is_utf8(celery::as_utf8(std::string(text))), "it is made text");
+    check(!celery::is_utf8(text) || celery::as_utf8(std::string(text)) == text, "text stays what it is");
+    const std::string half(text.substr(0, text.size() / 2));
+    const celery::TaskFailure failure(half, Json::array({half, Json::object({{std::string(text), half}})}), std::string(text), half);
+    celery::ResultDetails details;
+    details.traceback = failure.traceback();
+    const auto stored = celery::encode_result("FAILURE", failure.json(), details, celery::Time());
+    check(stored && celery::decode_result(*stored)->failure->exc_type() == failure.exc_type(), "a failure of any bytes is stored");
+    static_cast<void>(celery::is_match(half, text.substr(text.size() / 2), "glob"));
+    static_cast<void>(celery::is_match("celery@host-1.example", text, "pcre"));
+}
+
 } // namespace
 
 /// As it is; and, behind a `!`, as the body of a message that is good otherwise.
@@ -108,6 +129,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         return 0;
     }
     check_json(text);
+    check_bytes(text);
     check_message(text);
     check_others(text);
     return 0;

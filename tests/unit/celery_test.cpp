@@ -114,7 +114,7 @@ TEST(CeleryQueue, NamesAreThoseOfKombu) {
     }
     celery::IdSource ids;
     std::set<std::string> different;
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 1000; ++i) {
         const std::string id = ids.next();
         EXPECT_TRUE(id.size() == 36 && id[14] == '4' && std::string("89ab").find(id[19]) != std::string::npos && celery::is_task_id(id))
             << id;
@@ -433,16 +433,24 @@ TEST(CeleryFailure, CanBeStoredWhateverItIsMadeOf) {
 }
 
 TEST(CeleryText, IsCutBetweenLetters) {
-    EXPECT_EQ(celery::cut("abc", 3), "abc");
-    EXPECT_EQ(celery::cut("abcd", 3), "abc...");
-    EXPECT_EQ(celery::cut("a\xc3\xa4", 2), "a...");
-    EXPECT_EQ(celery::cut("a\xf0\x9f\x98\x80z", 4), "a...");
-    EXPECT_EQ(celery::cut("a\xf0\x9f\x98\x80z", 5), "a\xf0\x9f\x98\x80...");
-    EXPECT_EQ(celery::cut("\x80\x80\x80", 1), "...");
+    EXPECT_EQ(celery::cut("abcd", 4), "abcd");
+    EXPECT_EQ(celery::cut("abcde", 4), "a...");
+    EXPECT_EQ(celery::cut("a\xc3\xa4 and more", 5), "a...");
+    EXPECT_EQ(celery::cut("a\xf0\x9f\x98\x80z and more", 7), "a...");
+    EXPECT_EQ(celery::cut("a\xf0\x9f\x98\x80z and more", 8), "a\xf0\x9f\x98\x80...");
+    EXPECT_EQ(celery::cut("\x80\x80\x80", 1), "");
+    EXPECT_EQ(celery::cut("abc", 2), "ab");
+    const std::string once = celery::cut("a\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4", 7);
+    EXPECT_EQ(celery::cut(once, 7), once);
     EXPECT_EQ(celery::as_utf8("a\xe2\x82z\xff"), "a\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf\xbd");
-    EXPECT_EQ(celery::python_repr(Json(std::string(1022, 'x') + "\xc3\xa4")), "'" + std::string(1022, 'x') + "...");
+    EXPECT_EQ(celery::python_repr(Json(std::string(1022, 'x') + "\xc3\xa4")), "'" + std::string(1020, 'x') + "...");
+    for (const std::string& bad :
+         {std::string(20, '\x93'), std::string(20, '\xc1'), "\xf8" + std::string(20, '\x80'), std::string(20, '\xff')}) {
+        EXPECT_FALSE(celery::is_utf8(bad)) << bad.size();
+        EXPECT_TRUE(celery::is_utf8(celery::as_utf8(bad)) && stored(celery::TaskFailure(bad, bad)));
+    }
     // A name that no parameter has, cut in the middle of a letter, and a type of content.
-    const std::string name = std::string(63, 'n') + "\xc3\xa4";
+    const std::string name = std::string(60, 'n') + "n\xc3\xa4\xc3\xa4";
     Json kwargs = Json::object();
     kwargs[name] = 1;
     try {
@@ -451,7 +459,7 @@ TEST(CeleryText, IsCutBetweenLetters) {
         places.fill(Json::array(), std::move(kwargs), nullptr);
         ADD_FAILURE();
     } catch (const celery::TaskFailure& failure) {
-        EXPECT_EQ(failure.exc_message(), "t() got an unexpected keyword argument '" + std::string(63, 'n') + "...'");
+        EXPECT_EQ(failure.exc_message(), "t() got an unexpected keyword argument '" + std::string(61, 'n') + "...'");
     }
     const celery::Reading reading =
         celery::read_message(R"({"headers":{"id":"i","task":"t"},"properties":{},"body":"","content-type":")" + name + "\"}");

@@ -131,7 +131,7 @@ using FollowUp = boost::system::result<Outgoing, std::string>;
     message.priority = priority_of(options.part("priority"));
     if (const Json headers = options.part("headers"); headers.is_object()) {
         for (const auto& [name, value] : headers.items()) {
-            message.headers[name] = value;
+            if (std::find(own_headers.begin(), own_headers.end(), name) == own_headers.end()) { message.headers[name] = value; }
         }
     }
     const bool is_immutable = signature.contains("immutable") && signature["immutable"] == true;

@@ -159,7 +159,7 @@ private:
     if (matcher == "glob") { return detail::ShellPattern(pattern).matches(name); }
     if (matcher != "pcre" || !detail::is_plain_expression(pattern) || name.size() > 128) { return std::nullopt; }
     try {
-        const std::regex expression(pattern.begin(), pattern.end());
+        const std::regex expression{std::string(pattern)}; // its scanner looks at the character behind the last one: there is a NUL
         return std::regex_search(name.begin(), name.end(), expression, std::regex_constants::match_continuous);
     } catch (const std::regex_error&) { return std::nullopt; }
 }

@@ -17,8 +17,8 @@ namespace detail {
                              : lead >= 0xc2 && lead < 0xe0 ? 1
                              : lead >= 0xe0 && lead < 0xf0 ? 2
                              : lead >= 0xf0 && lead < 0xf5 ? 3
-                                                           : 9;
-    if (more >= text.size()) { return 0; }
+                                                           : 4;
+    if (more > 3 || more >= text.size()) { return 0; }
     for (std::size_t k = 1; k <= more; ++k) {
         const auto byte = static_cast<unsigned char>(text[k]);
         const bool is_first = k == 1;
@@ -66,10 +66,12 @@ namespace detail {
     return text.substr(0, limit);
 }
 
-/// The text, or its front and three points where it is longer than `limit`.
+/// The text, or its front and three points where it is longer than `limit`, which is kept. Cut again, it stays.
 [[nodiscard]] inline std::string cut(std::string text, std::size_t limit) {
     if (text.size() <= limit) { return text; }
-    return std::string(front_of(text, limit)) + "...";
+    constexpr std::string_view points = "...";
+    if (limit < points.size()) { return std::string(front_of(text, limit)); }
+    return std::string(front_of(text, limit - points.size())).append(points);
 }
 
 } // namespace luzia::celery
