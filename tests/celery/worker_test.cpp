@@ -134,12 +134,14 @@ TEST(CeleryWorker, TenThousandTasksFromCppAreRunAndNothingIsLeft) {
     RedisServer server;
     celery::WorkerOptions options = worker_options(server.url(), log);
     options.concurrency = 16;
+    options.timeout = 30s;
     RunningWorker worker(options);
     run([&]() -> asio::awaitable<void> {
         celery::ClientOptions client_options;
         client_options.broker_url = options.broker_url;
         client_options.result_backend = options.result_backend;
         client_options.default_queue = "cpp";
+        client_options.timeout = 30s;
         celery::Client client{co_await asio::this_coro::executor, client_options};
         int done = 0;
         int wrong = 0;

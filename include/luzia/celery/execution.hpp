@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <exception>
 #include <optional>
 #include <random>
@@ -30,7 +31,7 @@ namespace luzia::celery::detail {
 [[nodiscard]] inline std::optional<std::chrono::milliseconds> limit_of(std::optional<double> asked,
                                                                        std::optional<std::chrono::milliseconds> of_task,
                                                                        std::optional<std::chrono::milliseconds> of_worker) {
-    if (asked && *asked > 0) { return std::chrono::milliseconds(static_cast<std::int64_t>(*asked * 1000)); }
+    if (asked && *asked > 0) { return std::chrono::milliseconds(static_cast<std::int64_t>(std::ceil(*asked * 1000))); }
     return of_task ? of_task : of_worker;
 }
 
@@ -43,7 +44,8 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
     store.is_ack = false;
     if (store.meta.empty() || core->is_abandoned) { return; }
     redis::detail::Execution::start(core->backend, settle_words(*core, "", store, false), &settle_script,
-                                    redis::Completion<error_code, redis::Reply>([](error_code, redis::Reply) {}, core->strand()));
+                                    redis::Completion<error_code, redis::Reply>([](error_code, redis::Reply) {}, core->strand()),
+                                    core->strand());
 }
 
 /// Begins the handler on its own strand, with nothing of the worker's in its hands. When it has ended it wakes the delivery with this tag.
@@ -141,8 +143,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
         co_await end_with_failure(core, delivery, std::move(failure));
         co_return;
     }
-    constexpr std::chrono::milliseconds longest = std::chrono::hours(24 * 36500);
-    const auto pause = std::clamp(retry.countdown.value_or(retry_pause(settings, message.retries)), std::chrono::milliseconds(0), longest);
+    const auto pause = retry.countdown.value_or(retry_pause(settings, message.retries));
     std::optional<std::string> envelope = retried(delivery->raw, message.retries + 1, now() + pause, core->composer.next_id());
     if (!envelope) {
         TaskFailure failure("EncodeError", "the message can't be written again", "kombu.exceptions");
@@ -227,7 +228,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
         co_await end_with_retry(core, delivery, settings, std::move(*end->retry), std::nullopt);
     } else if (end->failure) {
         const bool is_retry = is_tried_again(settings, *end, message.retries);
-        core->warn("task failed", "task " + printable(message.task, 200) + "[" + message.id + "] " +
+        core->warn("task failed", "task " + printable(message.task, 200) + "[" + printable(message.id, 256) + "] " +
                                       (is_retry ? "failed and is tried again: " : "failed: ") + printable(end->failure->exc_type(), 100));
         if (is_retry) {
             co_await end_with_retry(core, delivery, settings, RetryOptions(), std::move(end->failure));

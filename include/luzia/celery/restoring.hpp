@@ -32,13 +32,14 @@ struct HeldEntry {
     if (!envelope.is_object() || !envelope.contains("properties") || !envelope["properties"].is_object()) { return std::nullopt; }
     const Json priority = envelope["properties"].value("priority", Json(0));
     std::optional<std::string> text = dump_json(envelope);
-    if (text) { text = redelivered(*text, (*triple)[2].get<std::string>()); }
+    const bool is_sent_straight = (*triple)[1].get_ref<const std::string&>().empty();
+    if (text) { text = redelivered(*text, is_sent_straight ? (*triple)[2].get<std::string>() : std::string()); }
     if (!text) { return std::nullopt; }
     HeldEntry entry;
     entry.envelope = std::move(*text);
     entry.exchange = (*triple)[1].get<std::string>();
     entry.queue = (*triple)[2].get<std::string>();
-    entry.priority = luzia::detail::number_of<int>(priority).value_or(0);
+    entry.priority = priority_of(priority);
     return entry;
 }
 

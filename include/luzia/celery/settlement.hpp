@@ -262,7 +262,7 @@ struct Insisted {
     end.id = message.id;
     Successors followers = successors(core->composer, message, value, core->options.default_queue);
     if (!followers.problem.empty()) { // ignored, it would leave its caller waiting
-        TaskFailure failure("NotImplementedError", "what shall follow this task can't be sent: " + followers.problem);
+        TaskFailure failure("EncodeError", followers.problem, "kombu.exceptions");
         co_await end_with_failure(core, delivery, std::move(failure));
         co_return;
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/celery/message.hpp>
+#include <luzia/celery/signature.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -17,9 +18,10 @@ namespace luzia::celery {
 /// How a task is tried again. Set members by name.
 struct RetryOptions {
     RetryOptions() {}
+    /// A year at most.
     template <class Rep, class Period>
     RetryOptions(std::chrono::duration<Rep, Period> in) // NOLINT(google-explicit-constructor)
-        : countdown(std::chrono::ceil<std::chrono::milliseconds>(in)) {}
+        : countdown(std::chrono::duration<double>(in) < longest_limit ? std::chrono::ceil<std::chrono::milliseconds>(in) : longest_limit) {}
 
     /// None: the task's backoff, longer each time.
     std::optional<std::chrono::milliseconds> countdown;
