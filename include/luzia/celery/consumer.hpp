@@ -74,9 +74,10 @@ private:
 [[nodiscard]] inline asio::awaitable<void> end_unfit(CorePtr core, DeliveryPtr delivery, Fitness fitness, std::string problem) {
     try {
         if (fitness == Fitness::failed) {
-            co_await note_dead(core, delivery, problem);
+            warn_of_dead(core, *delivery, problem);
+            std::vector<Outgoing> copy{{delivery->message.id, core->key(core->options.dead_letter_list), delivery->raw}};
             TaskFailure failure("DecodeError", "the message can't be read: " + text_for_json(problem), "kombu.exceptions");
-            co_await end_with_failure(core, delivery, std::move(failure));
+            co_await end_with_failure(core, delivery, std::move(failure), "FAILURE", std::move(copy));
         } else {
             co_await bury(core, delivery, std::move(problem));
         }
@@ -140,7 +141,7 @@ inline void accept(const CorePtr& core, DeliveryPtr delivery) {
         auto [error, reply] = co_await redis::execute(connection, std::move(words), core->strand(), quietly);
         if (core->arriving.empty() || core->arriving.front() != delivery) { continue; } // taken back, or to be given back
         if (error) {
-            if (error == make_error_code(Error::closed)) { co_return; }
+            if (error == make_error_code(Error::closed) || core->is_stopping) { co_return; }
             core->warn("reading", "a message that is held can't be read yet: " + error.message());
             core->arriving.pop_front(); // the others are not kept waiting
             core->arriving.push_back(delivery);

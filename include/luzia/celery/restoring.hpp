@@ -119,7 +119,7 @@ struct HeldEntry {
             core->arriving.push_back(std::move(delivery));
             core->io->arriving.set();
         }
-        if (!error || error == make_error_code(Error::closed)) { co_return; }
+        if (!error || error == make_error_code(Error::closed) || core->is_stopping) { co_return; } // the visibility timeout is left
         core->warn("claiming", "what was claimed can't be looked for: " + error.message());
         timer.expires_after(pause);
         co_await timer.async_wait(quietly);

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -159,20 +161,15 @@ struct Insisted {
     co_return is_held;
 }
 
-/// A copy of the message, as it came, into the dead-letter list.
-[[nodiscard]] inline asio::awaitable<void> note_dead(CorePtr core, DeliveryPtr delivery, const std::string& problem) {
-    core->warn("dead letter", "a message of queue " + printable(delivery->queue) + " goes to " + printable(core->options.dead_letter_list) +
+inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const std::string& problem) {
+    core->warn("dead letter", "a message of queue " + printable(delivery.queue) + " goes to " + printable(core->options.dead_letter_list) +
                                   ": " + printable(problem, 200));
     ++core->stats.dead;
-    redis::Words words{"LPUSH", core->key(core->options.dead_letter_list), delivery->raw};
-    co_await redis::execute(core->connection_for(core->broker, delivery->raw.size()), std::move(words), core->strand(), quietly);
 }
 
 /// Puts the message, as it came, into the dead-letter list.
 [[nodiscard]] inline asio::awaitable<void> bury(CorePtr core, DeliveryPtr delivery, std::string problem) {
-    core->warn("dead letter", "a message of queue " + printable(delivery->queue) + " goes to " + printable(core->options.dead_letter_list) +
-                                  ": " + printable(problem, 200));
-    ++core->stats.dead;
+    warn_of_dead(core, *delivery, problem);
     const std::string dead_letters = core->key(core->options.dead_letter_list);
     redis::Words keys{core->key("unacked"), core->key("unacked_index"), dead_letters, dead_letters};
     redis::Words arguments{delivery->tag, delivery->raw, "LPUSH", "0"};
@@ -252,8 +249,9 @@ struct Insisted {
     co_await join_chord(core, message, std::move(group), std::move(body), std::move(state), std::move(value));
 }
 
+/// FAILURE or REVOKED: told to whoever waits for the rest of the chain as well. `also` is sent with what follows.
 [[nodiscard]] inline asio::awaitable<void> end_with_failure(CorePtr core, DeliveryPtr delivery, TaskFailure failure,
-                                                            std::string state = "FAILURE");
+                                                            std::string state = "FAILURE", std::vector<Outgoing> also = {});
 
 /// SUCCESS: followers are sent in the same step, or before; a chord hears of it before the message is let go.
 [[nodiscard]] inline asio::awaitable<void> end_with_success(CorePtr core, DeliveryPtr delivery, Json value) {
@@ -287,8 +285,8 @@ struct Insisted {
     co_await ack(core, delivery);
 }
 
-/// FAILURE or REVOKED: told to whoever waits for the rest of the chain as well.
-[[nodiscard]] inline asio::awaitable<void> end_with_failure(CorePtr core, DeliveryPtr delivery, TaskFailure failure, std::string state) {
+[[nodiscard]] inline asio::awaitable<void> end_with_failure(CorePtr core, DeliveryPtr delivery, TaskFailure failure, std::string state,
+                                                            std::vector<Outgoing> also) {
     const Message& message = delivery->message;
     ResultDetails details = details_of(message);
     details.traceback = failure.traceback();
@@ -300,6 +298,7 @@ struct Insisted {
     if (is_failed) {
         end.follow = mourners(core->composer, message, embedded_list(message, "errbacks"), message.id, core->options.default_queue);
     }
+    std::move(also.begin(), also.end(), std::back_inserter(end.follow));
     const std::vector<Json> chain = embedded_list(message, "chain");
     const bool has_more = !chain.empty() || message.embedded("chord") != nullptr;
     end.is_ack = !has_more;
