@@ -89,13 +89,16 @@ TEST(CeleryDelivery, WhatAClaimTookIsFoundWhenItsAnswerIsLost) {
     Books books(server);
     celery::WorkerOptions options = worker_options(server.url(), log);
     options.broker_url = gate.url() + "/0";
-    options.timeout = 300ms;
+    options.timeout = 3s;
     options.poll_interval = 50ms;
     RunningWorker worker(options);
     books.push("cpp.add", "first", Json::array({1, 2}));
     ASSERT_TRUE(holds_soon([&] { return books.has_result("first"); }));
-    gate.stall(Way::to_client);
+    gate.stall(Way::to_server); // one of its looks, every 50 ms, is on its way
+    std::this_thread::sleep_for(300ms);
     books.push("cpp.add", "second", Json::array({1, 2}));
+    gate.stall(Way::to_client);
+    gate.flow(Way::to_server);
     ASSERT_TRUE(holds_soon([&] { return books.broker({"HLEN", "unacked"}) == "1"; })) << log.all();
     gate.reset();
     gate.heal();
