@@ -4,7 +4,12 @@
 #include <luzia/redis/handshake.hpp>
 #include <luzia/redis/lifecycle.hpp>
 #include <luzia/redis/pipeline.hpp>
+#include <luzia/redis/strand.hpp>
 #include <luzia/redis/target.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <gtest/gtest.h>
 
@@ -1112,6 +1117,88 @@ TEST(Target, IsFitForALogLine) {
     url.path = "/run/\x01.sock";
     EXPECT_EQ(Target(url).text(), "/run/\\x01.sock");
     EXPECT_TRUE(Target(url).is_socket_path());
+}
+
+// The strand.
+
+namespace asio = boost::asio;
+using luzia::redis::Strand;
+using luzia::redis::Task;
+
+TEST(Strand, RunsTasksInTheirOrderAndWhatComesMeanwhileBehindThem) {
+    asio::io_context io;
+    const auto strand = std::make_shared<Strand>(io.get_executor());
+    std::string order;
+    strand->post([&] {
+        order += 'a';
+        strand->dispatch([&] { order += 'c'; });
+        EXPECT_EQ(order, "0a");
+    });
+    strand->post([&] { order += 'b'; });
+    strand->dispatch([&] { order += 'x'; });
+    EXPECT_EQ(order, "");
+    strand->overtake([&] { order += '0'; });
+    EXPECT_EQ(order, "0");
+    io.run();
+    EXPECT_EQ(order, "0abxc");
+    strand->dispatch([&] { order += 'd'; });
+    EXPECT_EQ(order, "0abxcd");
+}
+
+TEST(Strand, WhatATaskThrowsIsNoLossToThoseBehindIt) {
+    asio::io_context io;
+    const auto strand = std::make_shared<Strand>(io.get_executor());
+    bool has_run = false;
+    strand->post([] { throw 1; });
+    strand->post([&] { has_run = true; });
+    EXPECT_THROW(io.run(), int);
+    io.run();
+    EXPECT_TRUE(has_run);
+}
+
+TEST(Strand, WhatFollowsRunsBehindItAndOnlyOnItsExecutor) {
+    asio::io_context io;
+    asio::io_context other;
+    const auto strand = std::make_shared<Strand>(io.get_executor());
+    std::string order;
+    Task outside([] {});
+    EXPECT_FALSE(Strand::follow(io.get_executor(), outside));
+    strand->dispatch([&] {
+        Task task([&] {
+            order += 'b';
+            Task inside([] {});
+            EXPECT_FALSE(Strand::follow(io.get_executor(), inside)); // what follows may take its time
+            strand->dispatch([&] { order += 'c'; });                 // the strand is free
+        });
+        EXPECT_FALSE(Strand::follow(other.get_executor(), task));
+        EXPECT_TRUE(Strand::follow(io.get_executor(), task));
+        Task second([] {});
+        EXPECT_FALSE(Strand::follow(io.get_executor(), second));
+        order += 'a';
+    });
+    EXPECT_EQ(order, "abc");
+}
+
+TEST(Strand, RunsOneTaskAtATime) {
+    asio::thread_pool pool(4);
+    const auto strand = std::make_shared<Strand>(pool.get_executor());
+    int count = 0; // ThreadSanitizer watches
+    for (int i = 0; i < 2000; ++i) {
+        asio::post(pool, [&] { strand->dispatch([&] { ++count; }); });
+        strand->post([&] { ++count; });
+    }
+    pool.join();
+    EXPECT_EQ(count, 4000);
+}
+
+TEST(Strand, WhatWaitsWhenTheContextGoesIsLetGo) {
+    const auto alive = std::make_shared<int>();
+    {
+        asio::io_context io;
+        const auto strand = std::make_shared<Strand>(io.get_executor());
+        strand->post([alive, strand] { FAIL() << "nobody runs"; });
+    }
+    EXPECT_EQ(alive.use_count(), 1);
 }
 
 } // namespace

@@ -63,7 +63,7 @@ inline void validate(const BackendOptions& options) {
             "\" asks for TLS: include <luzia/tls.hpp>, link luzia::tls, and set options.transport = luzia::tls_transport(...)");
     }
     if (url->scheme == "memory") { static_cast<void>(memory_limits(*url)); }
-    return *url;
+    return std::move(*url);
 }
 
 /// The options with what the URL says filled in, where they do not say it themselves.

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,12 +27,7 @@ public:
 
     /// How many events of this kind the line to be written stands for; none = write nothing now.
     [[nodiscard]] std::optional<std::uint64_t> next(std::string_view kind, Clock::time_point now, std::uint64_t events = 1) {
-        auto found = kinds_.find(kind);
-        if (found == kinds_.end()) {
-            if (kinds_.size() >= max_kinds) { kind = "other"; }
-            found = kinds_.try_emplace(std::string(kind)).first;
-        }
-        Kind& entry = found->second;
+        Kind& entry = kind_of(kind);
         if (entry.written && now - *entry.written < window) {
             entry.folded += events;
             return std::nullopt;
@@ -45,9 +39,9 @@ public:
     /// The kinds that hold folded events older than the window (or all, with `everything`), with their counts.
     [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> flush(Clock::time_point now, bool everything) {
         std::vector<std::pair<std::string, std::uint64_t>> due;
-        for (auto& [kind, entry] : kinds_) {
+        for (Kind& entry : kinds_) {
             if (entry.folded == 0 || (!everything && now - *entry.written < window)) { continue; }
-            due.emplace_back(kind, std::exchange(entry.folded, 0));
+            due.emplace_back(entry.name, std::exchange(entry.folded, 0));
             entry.written = now;
         }
         return due;
@@ -56,7 +50,7 @@ public:
     /// When the next folded events are due; none where nothing is folded.
     [[nodiscard]] std::optional<Clock::time_point> next_flush() const {
         std::optional<Clock::time_point> next;
-        for (const auto& [kind, entry] : kinds_) {
+        for (const Kind& entry : kinds_) {
             if (entry.folded == 0) { continue; }
             const Clock::time_point due = *entry.written + window;
             if (!next || due < *next) { next = due; }
@@ -66,10 +60,21 @@ public:
 
 private:
     struct Kind {
+        std::string name;
         std::optional<Clock::time_point> written;
         std::uint64_t folded = 0;
     };
-    std::map<std::string, Kind, std::less<>> kinds_;
+
+    [[nodiscard]] Kind& kind_of(std::string_view name) {
+        for (Kind& entry : kinds_) {
+            if (entry.name == name) { return entry; }
+        }
+        if (kinds_.size() >= max_kinds && name != "other") { return kind_of("other"); }
+        kinds_.emplace_back().name = name;
+        return kinds_.back();
+    }
+
+    std::vector<Kind> kinds_;
 };
 
 /// Where a client's events go: a logger resolved once, finished text only. Safe to share between threads.

@@ -3,8 +3,6 @@
 
 #include <luzia/core/text.hpp>
 
-#include <boost/system/result.hpp>
-
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
@@ -251,11 +249,32 @@ private:
 
 } // namespace detail
 
+/// A URL, or what is wrong with the text. As `boost::system::result`, without what that includes.
+class ParsedUrl {
+public:
+    explicit ParsedUrl(Url url) : is_url_(true), url_(std::move(url)) {}
+    explicit ParsedUrl(std::string problem) : is_url_(false), problem_(std::move(problem)) {}
+
+    [[nodiscard]] bool has_value() const noexcept { return is_url_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return is_url_; }
+    [[nodiscard]] Url& operator*() noexcept { return url_; }
+    [[nodiscard]] const Url& operator*() const noexcept { return url_; }
+    [[nodiscard]] Url* operator->() noexcept { return &url_; }
+    [[nodiscard]] const Url* operator->() const noexcept { return &url_; }
+    [[nodiscard]] const std::string& error() const& noexcept { return problem_; }
+    [[nodiscard]] std::string&& error() && noexcept { return std::move(problem_); }
+
+private:
+    bool is_url_;
+    Url url_;
+    std::string problem_;
+};
+
 /// Takes a URL apart, or says in a sentence (without the URL, which may hold a password) what is wrong with it.
-[[nodiscard]] inline boost::system::result<Url, std::string> parse_url(std::string_view text) {
+[[nodiscard]] inline ParsedUrl parse_url(std::string_view text) {
     detail::UrlParser parser;
-    if (!parser.parse(text)) { return {boost::system::in_place_error, std::move(parser.problem)}; }
-    return std::move(parser.url);
+    const bool is_url = parser.parse(text);
+    return is_url ? ParsedUrl(std::move(parser.url)) : ParsedUrl(std::move(parser.problem));
 }
 
 } // namespace luzia

@@ -5,8 +5,6 @@
 #include <luzia/redis/dialer.hpp>
 #include <luzia/redis/pipeline.hpp>
 
-#include <boost/asio/dispatch.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/system/errc.hpp>
 
 #include <algorithm>
@@ -62,7 +60,7 @@ public:
         if (pending_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
         // Before anything is taken: where there is no memory for it, nothing has happened. The strand waits for the lock.
         if (!is_awake_) {
-            asio::post(strand(), [self = self_pointer()] { self->on_wake(); });
+            strand().post([self = self_pointer()] { self->on_wake(); });
             is_wake_due_ = true;
         }
         const PendingCommand& command = outbox_.append(arguments, handler, deadline);
@@ -82,7 +80,7 @@ public:
             handler = outbox_.take(ticket);
             // Under the lock, as in `close`: the context may be going, on another thread, and waits for it.
             if (handler == nullptr) {
-                asio::post(strand(), [self = self_pointer(), ticket] {
+                strand().post([self = self_pointer(), ticket] {
                     if (ReplyHandler* const written = self->in_flight_.take(ticket)) { written->on_failure(Error::cancelled); }
                 });
             }
@@ -97,7 +95,9 @@ public:
             if (outbox_.empty() || admission_ != Admission::send) { return; }
         }
         try {
-            asio::dispatch(strand(), [self = self_pointer()] { self->wake(); });
+            Task wake([self = self_pointer()] { self->wake(); });
+            // Where replies are due, what they allow is sent with it.
+            is_quiet_.load(std::memory_order_relaxed) ? strand().overtake(std::move(wake)) : strand().dispatch(std::move(wake));
         } catch (...) {} // no memory: its turn comes all the same
     }
 
@@ -105,7 +105,7 @@ public:
     void close() {
         const std::scoped_lock lock(mutex_);
         if (std::exchange(admission_, Admission::closed) == Admission::closed) { return; }
-        asio::post(strand(), [self = self_pointer()] {
+        strand().post([self = self_pointer()] {
             self->hang_up();
             self->deadline_timer().cancel();
             self->fail_all(Error::closed);
@@ -160,6 +160,7 @@ private:
             return false;
         }
         if (in_flight_.empty()) { note_life(); }
+        is_quiet_.store(false, std::memory_order_relaxed);
         first_of_batch_ = outbox_.first_ticket();
         pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
         return true;
@@ -205,11 +206,13 @@ private:
         return true;
     }
 
-    void on_replies_end(std::size_t bytes, std::size_t replies) override {
+    [[nodiscard]] bool on_replies_end(std::size_t bytes, std::size_t replies) override {
         // A peer that lets a byte through now and then is as good as silent.
         gathered_bytes_ += bytes;
         if (replies > 0 || gathered_bytes_ >= least_progress) { note_life(); }
         pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
+        is_quiet_.store(in_flight_.empty(), std::memory_order_relaxed);
+        return !in_flight_.empty();
     }
 
     /// Returns the text where a server in this state may be another one the next time its name is resolved.
@@ -292,10 +295,9 @@ private:
         if (armed_ <= due) { return; }
         armed_ = due;
         deadline_timer().expires_at(due);
-        deadline_timer().async_wait([self = self_pointer()](error_code error) {
-            if (error) { return; } // set anew
+        wait(deadline_timer(), [self = self_pointer()] {
             self->armed_ = TimePoint::max();
-            self->after_arrivals([self] { self->judge(); });
+            self->after_arrivals({[](Dialer& dialer, std::uint64_t) { static_cast<Connection&>(dialer).judge(); }});
         });
     }
 
@@ -369,6 +371,7 @@ private:
     bool is_wake_due_ = false; ///< it has been told, and has not looked yet
 
     std::atomic<std::size_t> pending_bytes_{0};
+    std::atomic<bool> is_quiet_{true}; ///< nothing is in flight
 
     // Confined to the strand.
     InFlight in_flight_;
