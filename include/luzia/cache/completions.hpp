@@ -139,7 +139,7 @@ private:
         return completion;
     }
 
-    void abandon_all() noexcept {
+    [[gnu::cold]] void abandon_all() noexcept {
         std::unique_lock lock(mutex_);
         is_turn_due_ = false;
         while (first_ != nullptr) {

@@ -109,7 +109,7 @@ public:
         if (pending_[half].fetch_sub(1) == 1 && is_draining_.load()) { advance(); }
     }
 
-    void wait(std::weak_ptr<Drained> waiter) {
+    [[gnu::cold]] void wait(std::weak_ptr<Drained> waiter) {
         {
             const std::scoped_lock lock(mutex_);
             next_.push_back(std::move(waiter));
@@ -119,7 +119,7 @@ public:
 
 private:
     /// Begins a drain where one is wanted, ends it where it is done, as often as that goes.
-    void advance() {
+    [[gnu::cold]] void advance() {
         std::vector<std::weak_ptr<Drained>> done;
         {
             const std::scoped_lock lock(mutex_);

@@ -26,7 +26,7 @@ public:
     static constexpr std::size_t max_kinds = 32; // the first word of an error reply is the peer's to choose
 
     /// How many events of this kind the line to be written stands for; none = write nothing now.
-    [[nodiscard]] std::optional<std::uint64_t> next(std::string_view kind, Clock::time_point now, std::uint64_t events = 1) {
+    [[gnu::cold]] [[nodiscard]] std::optional<std::uint64_t> next(std::string_view kind, Clock::time_point now, std::uint64_t events = 1) {
         Kind& entry = kind_of(kind);
         if (entry.written && now - *entry.written < window) {
             entry.folded += events;
@@ -37,7 +37,7 @@ public:
     }
 
     /// The kinds that hold folded events older than the window (or all, with `everything`), with their counts.
-    [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> flush(Clock::time_point now, bool everything) {
+    [[gnu::cold]] [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> flush(Clock::time_point now, bool everything) {
         std::vector<std::pair<std::string, std::uint64_t>> due;
         for (Kind& entry : kinds_) {
             if (entry.folded == 0 || (!everything && now - *entry.written < window)) { continue; }
@@ -65,7 +65,7 @@ private:
         std::uint64_t folded = 0;
     };
 
-    [[nodiscard]] Kind& kind_of(std::string_view name) {
+    [[gnu::cold]] [[nodiscard]] Kind& kind_of(std::string_view name) {
         for (Kind& entry : kinds_) {
             if (entry.name == name) { return entry; }
         }
@@ -83,17 +83,18 @@ public:
     using Clock = EventFolder::Clock;
 
     /// `logger` null: spdlog's default one at this moment; where that is null too, nothing is written.
-    explicit EventLog(std::shared_ptr<spdlog::logger> logger) : logger_(logger ? std::move(logger) : spdlog::default_logger()) {}
+    [[gnu::cold]] explicit EventLog(std::shared_ptr<spdlog::logger> logger)
+        : logger_(logger ? std::move(logger) : spdlog::default_logger()) {}
 
     EventLog(const EventLog&) = delete;
     EventLog& operator=(const EventLog&) = delete;
-    ~EventLog() { flush(true); }
+    [[gnu::cold]] ~EventLog() { flush(true); }
 
     /// One line, always: something changed.
-    void transition(spdlog::level::level_enum level, std::string_view text) { write(level, text); }
+    [[gnu::cold]] void transition(spdlog::level::level_enum level, std::string_view text) { write(level, text); }
 
     /// One of many like events, or several: folded by `kind`.
-    void event(spdlog::level::level_enum level, std::string_view kind, std::string_view text, std::uint64_t events = 1) {
+    [[gnu::cold]] void event(spdlog::level::level_enum level, std::string_view kind, std::string_view text, std::uint64_t events = 1) {
         std::optional<std::uint64_t> count;
         {
             const std::scoped_lock lock(mutex_);
@@ -105,7 +106,7 @@ public:
     }
 
     /// Writes the counts that no later event has carried yet.
-    void flush(bool everything = false) {
+    [[gnu::cold]] void flush(bool everything = false) {
         std::vector<std::pair<std::string, std::uint64_t>> due;
         {
             const std::scoped_lock lock(mutex_);
@@ -123,7 +124,7 @@ public:
 
 private:
     /// What a logger throws, by an error handler of the user's, stays here: an operation must not be lost over a line about it.
-    void write(spdlog::level::level_enum level, std::string_view text) const noexcept {
+    [[gnu::cold]] void write(spdlog::level::level_enum level, std::string_view text) const noexcept {
         if (!logger_) { return; }
         try {
             logger_->log(level, spdlog::string_view_t(text.data(), text.size()));

@@ -41,14 +41,14 @@ namespace luzia::redis {
 /// Held by its owner and by what is under way; `close` ends it from any thread.
 class Connection final : public Dialer {
 public:
-    [[nodiscard]] static std::shared_ptr<Connection> create(const asio::any_io_executor& executor, Target target, ConnectionOptions options,
-                                                            std::shared_ptr<EventLog> log) {
+    [[gnu::cold]] [[nodiscard]] static std::shared_ptr<Connection> create(const asio::any_io_executor& executor, Target target,
+                                                                          ConnectionOptions options, std::shared_ptr<EventLog> log) {
         std::shared_ptr<Connection> connection(new Connection(executor, std::move(target), std::move(options), std::move(log)));
         connection->join_context();
         return connection;
     }
 
-    ~Connection() { on_gone(); }
+    [[gnu::cold]] ~Connection() { on_gone(); }
 
     /// Takes one command; `handler` may be null where only the effect is wanted. On an error nothing was taken, and nothing will be
     /// called. Any thread.
@@ -102,7 +102,7 @@ public:
     }
 
     /// Fails what is pending, and whatever comes later, with `Error::closed`. Any thread.
-    void close() {
+    [[gnu::cold]] void close() {
         const std::scoped_lock lock(mutex_);
         if (std::exchange(admission_, Admission::closed) == Admission::closed) { return; }
         strand().post([self = self_pointer()] {
@@ -175,7 +175,7 @@ private:
         }
     }
 
-    void on_link_ready() override {
+    [[gnu::cold]] void on_link_ready() override {
         {
             const std::scoped_lock lock(mutex_);
             if (admission_ != Admission::closed) { admission_ = Admission::send; }
@@ -216,7 +216,7 @@ private:
     }
 
     /// Returns the text where a server in this state may be another one the next time its name is resolved.
-    [[nodiscard]] std::string log_refusal(const Reply& reply) {
+    [[gnu::cold]] [[nodiscard]] std::string log_refusal(const Reply& reply) {
         if (server_error(reply.text()) == ServerError::noscript) { return {}; } // no refusal: the script is sent whole
         std::string text = printable_server_text(reply.text());
         // Kinds that the peer can't make up.
@@ -232,7 +232,7 @@ private:
 
     // Losing.
 
-    void on_link_lost(error_code reason, Admission admission) override {
+    [[gnu::cold]] void on_link_lost(error_code reason, Admission admission) override {
         {
             const std::scoped_lock lock(mutex_);
             if (admission_ == Admission::closed) { return; } // close() has its own word for those
@@ -243,13 +243,13 @@ private:
         fail_all(reason);
     }
 
-    void fail_all(error_code reason) {
+    [[gnu::cold]] void fail_all(error_code reason) {
         for (ReplyHandler* const handler : take_all()) {
             handler->on_failure(reason);
         }
     }
 
-    [[nodiscard]] std::vector<ReplyHandler*> take_all() {
+    [[gnu::cold]] [[nodiscard]] std::vector<ReplyHandler*> take_all() {
         std::vector<ReplyHandler*> handlers;
         const std::scoped_lock lock(mutex_);
         handlers.reserve(in_flight_.size() + outbox_.size());
@@ -261,7 +261,7 @@ private:
         return handlers;
     }
 
-    void on_gone() noexcept override {
+    [[gnu::cold]] void on_gone() noexcept override {
         std::vector<ReplyHandler*> handlers;
         {
             const std::scoped_lock lock(mutex_);
@@ -301,7 +301,7 @@ private:
         });
     }
 
-    void judge() {
+    [[gnu::cold]] void judge() {
         if (phase() == Phase::closed) { return; }
         const TimePoint now = Clock::now();
         if (is_overdue(now) && phase() == Phase::ready && link().has_unread()) {
@@ -349,7 +349,7 @@ private:
 
     [[nodiscard]] bool is_silent(TimePoint now) { return phase() == Phase::ready && is_due() && now - quiet_since_ >= longest_silence(); }
 
-    void probe(TimePoint now) {
+    [[gnu::cold]] void probe(TimePoint now) {
         if (is_silent(now)) {
             return lose(Error::silent, "silent for " + std::to_string(options_.command_timeout.count()) + " ms while a reply was due");
         }

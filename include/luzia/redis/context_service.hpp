@@ -30,13 +30,13 @@ protected:
 /// The members of one execution context. Outlives the context where a member does.
 class ContextMembers {
 public:
-    void add(ContextMember* member, std::weak_ptr<ContextMember> handle) {
+    [[gnu::cold]] void add(ContextMember* member, std::weak_ptr<ContextMember> handle) {
         const std::scoped_lock lock(mutex_);
         members_.push_back({member, std::move(handle)});
     }
 
     /// The last thing a member does with the context: its I/O objects are gone by now.
-    void remove(ContextMember* member) {
+    [[gnu::cold]] void remove(ContextMember* member) {
         const std::scoped_lock lock(mutex_);
         const auto found = std::find_if(members_.begin(), members_.end(), [&](const Member& each) { return each.member == member; });
         if (found == members_.end()) { return; }
@@ -47,7 +47,7 @@ public:
     }
 
     /// Ends when no member has anything of the context any more, those included that another thread is destroying at this moment.
-    void shut_down() noexcept {
+    [[gnu::cold]] void shut_down() noexcept {
         std::vector<std::shared_ptr<ContextMember>> alive;
         {
             const std::scoped_lock lock(mutex_);
@@ -89,12 +89,12 @@ public:
     using key_type = ContextService;
     static inline boost::asio::execution_context::id id;
 
-    explicit ContextService(boost::asio::execution_context& context) : service(context) {}
+    [[gnu::cold]] explicit ContextService(boost::asio::execution_context& context) : service(context) {}
 
     [[nodiscard]] const std::shared_ptr<ContextMembers>& members() const noexcept { return members_; }
 
 private:
-    void shutdown() noexcept override { members_->shut_down(); }
+    [[gnu::cold]] void shutdown() noexcept override { members_->shut_down(); }
 
     std::shared_ptr<ContextMembers> members_ = std::make_shared<ContextMembers>();
 };
@@ -103,7 +103,7 @@ private:
 /// context, it would touch what is gone.
 class ContextExecutor {
 public:
-    explicit ContextExecutor(const boost::asio::any_io_executor& executor) : holder_(std::make_shared<Holder>(executor)) {
+    [[gnu::cold]] explicit ContextExecutor(const boost::asio::any_io_executor& executor) : holder_(std::make_shared<Holder>(executor)) {
         holder_->join(holder_);
     }
 
@@ -114,20 +114,20 @@ public:
 
 private:
     struct Holder final : ContextMember {
-        explicit Holder(const boost::asio::any_io_executor& held) : executor(held), posting(redis::posting(held)) {}
+        [[gnu::cold]] explicit Holder(const boost::asio::any_io_executor& held) : executor(held), posting(redis::posting(held)) {}
         Holder(const Holder&) = delete;
         Holder& operator=(const Holder&) = delete;
-        ~Holder() {
+        [[gnu::cold]] ~Holder() {
             executor = posting = nullptr;
             if (members) { members->remove(this); }
         }
 
-        void join(const std::shared_ptr<Holder>& self) {
+        [[gnu::cold]] void join(const std::shared_ptr<Holder>& self) {
             auto& context = boost::asio::query(executor, boost::asio::execution::context);
             members = boost::asio::use_service<ContextService>(context).members();
             members->add(this, self);
         }
-        void on_context_shutdown() noexcept override {
+        [[gnu::cold]] void on_context_shutdown() noexcept override {
             executor = posting = nullptr;
             members.reset();
         }

@@ -48,7 +48,7 @@ public:
     [[nodiscard]] std::uint64_t reconnects() const noexcept { return reconnects_.load(std::memory_order_relaxed); }
 
 protected:
-    Dialer(const asio::any_io_executor& executor, Target target, ConnectionOptions options, std::shared_ptr<EventLog> log)
+    [[gnu::cold]] Dialer(const asio::any_io_executor& executor, Target target, ConnectionOptions options, std::shared_ptr<EventLog> log)
         : options_(std::move(options)), log_(std::move(log)), target_(std::move(target)), lifecycle_(options_.backoff) {
         io_.emplace(executor);
         // Names of keys, which a walk reads, are strings as well; a value between the two limits costs nobody the link.
@@ -60,7 +60,7 @@ protected:
         }
     }
 
-    ~Dialer() {
+    [[gnu::cold]] ~Dialer() {
         if (lookup_) { lookup_->abandon(); }
         drop_link();
         drop_io();
@@ -68,7 +68,7 @@ protected:
     }
 
     /// Once, right after construction.
-    void join_context() {
+    [[gnu::cold]] void join_context() {
         members_ = asio::use_service<ContextService>(asio::query(io_->strand->outer(), asio::execution::context)).members();
         members_->add(this, std::weak_ptr<Dialer>(shared_from_this()));
     }
@@ -92,7 +92,7 @@ protected:
         perform(lifecycle_.wanted());
     }
 
-    void hang_up() noexcept {
+    [[gnu::cold]] void hang_up() noexcept {
         lifecycle_.close();
         is_ready_.store(false, std::memory_order_relaxed);
         drop_link();
@@ -101,10 +101,10 @@ protected:
     }
 
     /// Somebody waited for the first attempt as long as they could.
-    void outwaited() noexcept { lifecycle_.outwaited(); }
+    [[gnu::cold]] void outwaited() noexcept { lifecycle_.outwaited(); }
 
     /// `detail` goes to the log as it is.
-    void lose(error_code reason, std::string_view detail) {
+    [[gnu::cold]] void lose(error_code reason, std::string_view detail) {
         const Phase phase = lifecycle_.phase();
         if (phase == Phase::idle || phase == Phase::backing_off || phase == Phase::closed) { return; }
         const bool was_ready = phase == Phase::ready;
@@ -120,7 +120,7 @@ protected:
         perform(step);
     }
 
-    void lose_for_protocol(error_code reason, std::string_view detail) {
+    [[gnu::cold]] void lose_for_protocol(error_code reason, std::string_view detail) {
         log_->event(spdlog::level::err, "protocol error", "luzia: " + target_.text() + " broke the protocol: " + std::string(detail));
         lose(reason, detail);
     }
@@ -160,7 +160,7 @@ private:
     static constexpr std::size_t most_values = 512;
 
     struct Io {
-        explicit Io(const asio::any_io_executor& executor)
+        [[gnu::cold]] explicit Io(const asio::any_io_executor& executor)
             : strand(std::make_shared<Strand>(executor)), attempt_timer(executor), deadline_timer(executor) {}
         std::shared_ptr<Strand> strand;
         asio::steady_timer attempt_timer;
@@ -192,7 +192,7 @@ private:
         }
     }
 
-    void resolve() {
+    [[gnu::cold]] void resolve() {
         attempt_begun_ = Clock::now();
         limit_attempt();
         if (target_.is_socket_path()) {
@@ -209,7 +209,7 @@ private:
         lookup_->start(target_.host, target_.port);
     }
 
-    void on_resolved(std::vector<Endpoint> endpoints) {
+    [[gnu::cold]] void on_resolved(std::vector<Endpoint> endpoints) {
         lookup_.reset();
         if (lifecycle_.phase() == Phase::backing_off) { late_endpoints_ = std::move(endpoints); } // in time for the next attempt
         if (lifecycle_.phase() != Phase::resolving) { return; }
@@ -218,7 +218,7 @@ private:
         perform(lifecycle_.resolved(endpoints_.size()));
     }
 
-    void connect() {
+    [[gnu::cold]] void connect() {
         limit_attempt();
         auto owner = std::shared_ptr<Link::Owner>(shared_from_this(), this);
         try {
@@ -231,21 +231,21 @@ private:
     }
 
     /// Who has not been let in is owed no memory: the answers of a handshake are lines.
-    [[nodiscard]] static hiredis::ReaderLimits handshake_limits() noexcept {
+    [[gnu::cold]] [[nodiscard]] static hiredis::ReaderLimits handshake_limits() noexcept {
         hiredis::ReaderLimits limits;
         limits.bulk_bytes = limits.reply_bytes = limits.line_bytes;
         limits.elements = 16;
         return limits;
     }
 
-    void shake_hands() {
+    [[gnu::cold]] void shake_hands() {
         handshake_.emplace(options_);
         link_->outgoing = handshake_->bytes();
         link_->write();
         link_->read();
     }
 
-    void open() {
+    [[gnu::cold]] void open() {
         handshake_.reset();
         link_->reader.set_limits(limits_);
         io_->attempt_timer.cancel();
@@ -260,13 +260,13 @@ private:
     }
 
     /// Pauses count from one attempt's begin to the next one's: what took long to fail has waited already.
-    void back_off() {
+    [[gnu::cold]] void back_off() {
         io_->attempt_timer.expires_at(std::max(attempt_begun_ + lifecycle_.pause(), Clock::now() + options_.backoff.min));
         wait(io_->attempt_timer, [self = shared_from_this()] { self->perform(self->lifecycle_.paused()); });
     }
 
     /// Gives the step that begins now, and those up to the end of the handshake, `connect_timeout`.
-    void limit_attempt() {
+    [[gnu::cold]] void limit_attempt() {
         const std::uint64_t attempt = ++attempt_;
         io_->attempt_timer.expires_after(options_.connect_timeout);
         wait(io_->attempt_timer, [self = shared_from_this(), attempt] {
@@ -274,7 +274,7 @@ private:
         });
     }
 
-    void on_attempt_timeout(std::uint64_t attempt) {
+    [[gnu::cold]] void on_attempt_timeout(std::uint64_t attempt) {
         if (attempt != attempt_) { return; }
         switch (lifecycle_.phase()) {
         case Phase::resolving: return lose(Error::not_connected, "the look-up of its name timed out");
@@ -327,7 +327,7 @@ private:
         });
     }
 
-    [[nodiscard]] bool on_handshake_reply(const Reply& reply) {
+    [[gnu::cold]] [[nodiscard]] bool on_handshake_reply(const Reply& reply) {
         switch (handshake_->next(reply)) {
         case Handshake::Progress::waiting: return true;
         case Handshake::Progress::done: perform(lifecycle_.shaken_hands(Clock::now())); return true;
@@ -344,7 +344,7 @@ private:
         if (link_) { std::exchange(link_, nullptr)->close(); }
     }
 
-    void on_context_shutdown() noexcept override {
+    [[gnu::cold]] void on_context_shutdown() noexcept override {
         on_gone();
         lifecycle_.close();
         is_ready_.store(false, std::memory_order_relaxed);
@@ -355,14 +355,14 @@ private:
     }
 
     /// In [0, 1). For pauses that must differ between clients: SplitMix64, stirred by the time.
-    [[nodiscard]] double random() noexcept {
+    [[gnu::cold]] [[nodiscard]] double random() noexcept {
         random_ += 0x9e3779b97f4a7c15U ^ static_cast<std::uint64_t>(Clock::now().time_since_epoch().count());
         std::uint64_t mixed = (random_ ^ (random_ >> 30U)) * 0xbf58476d1ce4e5b9U;
         mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebU;
         return static_cast<double>((mixed ^ (mixed >> 31U)) >> 11U) * 0x1p-53;
     }
 
-    void drop_io() noexcept {
+    [[gnu::cold]] void drop_io() noexcept {
         if (!io_) { return; }
         const auto strand = io_->strand;
         io_.reset();

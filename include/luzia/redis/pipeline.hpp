@@ -90,7 +90,7 @@ public:
     }
 
     /// Takes out the handlers whose deadline has passed.
-    void take_expired(TimePoint now, std::vector<ReplyHandler*>& expired) {
+    [[gnu::cold]] void take_expired(TimePoint now, std::vector<ReplyHandler*>& expired) {
         for (PendingCommand* next = next_attended(); next != nullptr && next->deadline <= now; next = next_attended()) {
             expired.push_back(next->handler);
             next->handler = nullptr;
@@ -103,7 +103,7 @@ public:
     }
 
     /// Takes out every handler and forgets the commands; returns what they cost.
-    std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
+    [[gnu::cold]] std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
         std::size_t cost = 0;
         for (const Batch& batch : batches_) {
             for (std::size_t i = &batch == &batches_.front() ? popped_ : 0; i < batch.commands.size(); ++i) {
@@ -243,7 +243,7 @@ public:
         return dropped;
     }
 
-    std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
+    [[gnu::cold]] std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
         bytes_ = 0;
         return CommandQueue::take_all(handlers);
     }
@@ -254,7 +254,7 @@ private:
     }
 
     /// Cuts out of the oldest batch what nobody waits for any more; returns what it cost.
-    std::size_t drop_unwanted() {
+    [[gnu::cold]] std::size_t drop_unwanted() {
         Batch& oldest = batches_.front();
         Batch wanted;
         std::size_t dropped = 0;

@@ -30,9 +30,9 @@ public:
     /// The addresses, none where the name is not known. On the strand, unless `abandon` came first.
     using Callback = std::function<void(std::vector<Endpoint> endpoints)>;
 
-    Lookup(std::shared_ptr<Strand> strand, Callback callback) : strand_(std::move(strand)), callback_(std::move(callback)) {}
+    [[gnu::cold]] Lookup(std::shared_ptr<Strand> strand, Callback callback) : strand_(std::move(strand)), callback_(std::move(callback)) {}
 
-    void start(std::string host, std::uint16_t port) {
+    [[gnu::cold]] void start(std::string host, std::uint16_t port) {
         error_code error;
         const auto address = asio::ip::make_address(host, error);
         if (!error) { return finish({asio::ip::tcp::endpoint(address, port)}); }
@@ -45,7 +45,7 @@ public:
     }
 
     /// Nobody wants the result any more; from here on the strand is not touched. Any thread.
-    void abandon() {
+    [[gnu::cold]] void abandon() {
         const std::scoped_lock lock(mutex_);
         strand_.reset();
         callback_ = nullptr;
@@ -55,14 +55,14 @@ private:
     /// A thread inherits its creator's mask: the program's signals are not for this one to handle.
     class NoSignals {
     public:
-        NoSignals() noexcept {
+        [[gnu::cold]] NoSignals() noexcept {
             sigset_t all;
             ::sigfillset(&all);
             ::pthread_sigmask(SIG_SETMASK, &all, &before_);
         }
         NoSignals(const NoSignals&) = delete;
         NoSignals& operator=(const NoSignals&) = delete;
-        ~NoSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+        [[gnu::cold]] ~NoSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
     private:
         sigset_t before_;
@@ -74,7 +74,7 @@ private:
         std::uint16_t port;
     };
 
-    static void* ask(void* given) {
+    [[gnu::cold]] static void* ask(void* given) {
         const std::unique_ptr<Question> question(static_cast<Question*>(given));
         try {
             question->self->finish(look_up(question->host, question->port));
@@ -82,7 +82,7 @@ private:
         return nullptr;
     }
 
-    [[nodiscard]] static std::vector<Endpoint> look_up(const std::string& host, std::uint16_t port) {
+    [[gnu::cold]] [[nodiscard]] static std::vector<Endpoint> look_up(const std::string& host, std::uint16_t port) {
         addrinfo hints{};
         hints.ai_socktype = SOCK_STREAM;
         hints.ai_flags = AI_NUMERICSERV;
@@ -96,7 +96,7 @@ private:
         return endpoints;
     }
 
-    void finish(std::vector<Endpoint> endpoints) {
+    [[gnu::cold]] void finish(std::vector<Endpoint> endpoints) {
         const std::scoped_lock lock(mutex_);
         if (!strand_) { return; }
         strand_->post([self = shared_from_this(), endpoints = std::move(endpoints)]() mutable {

@@ -58,7 +58,7 @@ public:
     void post_outside(Task task) { posting_.execute(std::move(task)); }
 
     /// The context is going: lets go of everything, the executor included.
-    void abandon() noexcept {
+    [[gnu::cold]] void abandon() noexcept {
         std::vector<Task> waiting;
         const std::scoped_lock lock(mutex_);
         waiting.swap(waiting_);

@@ -91,7 +91,7 @@ class PlainTransport final : public Transport {
 public:
     explicit PlainTransport(const StreamExecutor& executor) : strand_(executor.strand()), socket_(strand_->outer()) {}
 
-    void connect(const Endpoint& endpoint, TransportCallback callback) override {
+    [[gnu::cold]] void connect(const Endpoint& endpoint, TransportCallback callback) override {
         error_code error;
         socket_.open(endpoint.protocol(), error);
         if (error) { return fail(error, std::move(callback)); }
@@ -99,7 +99,7 @@ public:
         socket_.async_connect(endpoint, on_strand(std::move(callback)));
     }
 
-    void secure(TransportCallback callback) override { fail(error_code(), std::move(callback)); }
+    [[gnu::cold]] void secure(TransportCallback callback) override { fail(error_code(), std::move(callback)); }
 
     void read_some(asio::mutable_buffer buffer, TransportCallback callback) override {
         socket_.async_read_some(buffer, on_strand(std::move(callback)));
@@ -119,7 +119,7 @@ public:
         return socket_.available(ignored) > 0;
     }
 
-    void close() noexcept override {
+    [[gnu::cold]] void close() noexcept override {
         error_code ignored;
         socket_.close(ignored);
     }
@@ -142,7 +142,7 @@ private:
 
     [[nodiscard]] OnStrand on_strand(TransportCallback callback) const noexcept { return {strand_, std::move(callback)}; }
 
-    void fail(error_code error, TransportCallback callback) {
+    [[gnu::cold]] void fail(error_code error, TransportCallback callback) {
         strand_->post([error, callback = std::move(callback)]() mutable { callback(error); });
     }
 
