@@ -447,8 +447,9 @@ std::size_t move_all(Outbox& outbox, std::string& buffer, InFlight& in_flight) {
     std::size_t dropped = 0;
     while (!outbox.empty()) {
         std::string batch;
-        dropped += outbox.move_batch(batch, in_flight);
-        buffer += batch;
+        Payload payload;
+        dropped += outbox.move_batch(batch, payload, in_flight);
+        buffer += batch.insert(payload.place, payload.bytes);
     }
     return dropped;
 }
@@ -668,7 +669,9 @@ TEST(Outbox, ABatchIsSmallUnlessItsOneCommandIsNot) {
     int batches = 0;
     while (!outbox.empty()) {
         std::string batch;
-        EXPECT_EQ(outbox.move_batch(batch, in_flight), 0U);
+        Payload none;
+        EXPECT_EQ(outbox.move_batch(batch, none, in_flight), 0U);
+        EXPECT_TRUE(none.bytes.empty());
         EXPECT_LE(batch.size(), std::max(Outbox::batch_bytes, wire(large).size()));
         EXPECT_FALSE(batch.empty());
         moved += batch;
@@ -682,6 +685,68 @@ TEST(Outbox, ABatchIsSmallUnlessItsOneCommandIsNot) {
         EXPECT_EQ(in_flight.pop().ticket, static_cast<Ticket>(i + 1));
     }
     EXPECT_TRUE(in_flight.empty());
+}
+
+/// A command with a value that may be taken.
+Ticket append_payload(Outbox& outbox, std::string& value, ReplyHandler* handler) {
+    const std::array<std::string_view, 3> arguments{"SET", "key", value};
+    return outbox.append(arguments, handler, start, &value).ticket;
+}
+
+std::string wire_of_set(std::string_view value) {
+    const std::array<std::string_view, 3> arguments{"SET", "key", value};
+    std::string bytes;
+    append_command(bytes, arguments);
+    return bytes;
+}
+
+TEST(Outbox, ALargePayloadIsTakenAndNotCopied) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler(1);
+    const std::string value(Outbox::least_payload, 'v');
+    std::string taken = value;
+    std::string copied(Outbox::least_payload - 1, 'c');
+    const char* const place = taken.data();
+    append(outbox, "before", &handler);
+    append_payload(outbox, taken, &handler);
+    append(outbox, "behind", &handler);
+    append_payload(outbox, copied, &handler);
+    EXPECT_TRUE(taken.empty());
+    EXPECT_EQ(copied.size(), Outbox::least_payload - 1);
+
+    const std::string expected = wire("before") + wire_of_set(value) + wire("behind") + wire_of_set(copied);
+    EXPECT_EQ(outbox.bytes(), expected.size());
+    std::string moved;
+    bool is_seen = false;
+    while (!outbox.empty()) {
+        std::string batch;
+        Payload payload;
+        EXPECT_EQ(outbox.move_batch(batch, payload, in_flight), 0U);
+        is_seen = is_seen || payload.bytes.data() == place;
+        moved += batch.insert(payload.place, payload.bytes);
+    }
+    EXPECT_TRUE(is_seen);
+    EXPECT_TRUE(moved == expected);
+    EXPECT_EQ(outbox.bytes(), 0U);
+    EXPECT_EQ(in_flight.size(), 4U);
+}
+
+TEST(Outbox, APayloadThatIsCancelledBeforeItIsWrittenIsNeverSent) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler(1);
+    std::string value(2 * Outbox::least_payload, 'v');
+    const std::size_t cost = wire_of_set(value).size() + overhead_of(3);
+    const Ticket ticket = append_payload(outbox, value, &handler);
+    append(outbox, "behind", &handler);
+    EXPECT_EQ(outbox.take(ticket), &handler);
+
+    std::string buffer;
+    EXPECT_EQ(move_all(outbox, buffer, in_flight), cost);
+    EXPECT_EQ(buffer, wire("behind"));
+    EXPECT_EQ(outbox.bytes(), 0U);
+    EXPECT_EQ(in_flight.size(), 1U);
 }
 
 TEST(Outbox, ACommandCostsMoreThanItsBytesAndMoreForEachOfManyArguments) {

@@ -145,7 +145,7 @@ private:
         operation
             .emplace_state<Single>([](backend::Operation& started) { started.state<Single>().call.cancel(); }, request.verb, operation,
                                    connection)
-            .call.submit(arguments);
+            .call.submit(arguments, request.payload);
     }
 
     void touch(const backend::Request& request, backend::Operation& operation) {

@@ -51,8 +51,9 @@ public:
     [[gnu::cold]] ~Connection() { on_gone(); }
 
     /// Takes one command; `handler` may be null where only the effect is wanted. On an error nothing was taken, and nothing will be
-    /// called. Any thread.
-    [[nodiscard]] error_code submit(std::span<const std::string_view> arguments, ReplyHandler* handler, Ticket* ticket = nullptr) {
+    /// called. `payload` may name an argument's own string, which is taken where that saves a copy. Any thread.
+    [[nodiscard]] error_code submit(std::span<const std::string_view> arguments, ReplyHandler* handler, Ticket* ticket = nullptr,
+                                    std::string* payload = nullptr) {
         const TimePoint deadline = next_deadline();
         const std::scoped_lock lock(mutex_);
         if (admission_ == Admission::closed) { return Error::closed; }
@@ -63,7 +64,7 @@ public:
             strand().post([self = self_pointer()] { self->on_wake(); });
             is_wake_due_ = true;
         }
-        const PendingCommand& command = outbox_.append(arguments, handler, deadline);
+        const PendingCommand& command = outbox_.append(arguments, handler, deadline, payload);
         is_awake_ = true;
         if (ticket != nullptr) { *ticket = command.ticket; }
         pending_bytes_.fetch_add(command.cost, std::memory_order_relaxed);
@@ -162,7 +163,7 @@ private:
         if (in_flight_.empty()) { note_life(); }
         is_quiet_.store(false, std::memory_order_relaxed);
         first_of_batch_ = outbox_.first_ticket();
-        pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
+        pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, link().payload, in_flight_), std::memory_order_relaxed);
         return true;
     }
 
