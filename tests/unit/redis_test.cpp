@@ -4,7 +4,12 @@
 #include <luzia/redis/handshake.hpp>
 #include <luzia/redis/lifecycle.hpp>
 #include <luzia/redis/pipeline.hpp>
+#include <luzia/redis/strand.hpp>
 #include <luzia/redis/target.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <gtest/gtest.h>
 
@@ -442,8 +447,9 @@ std::size_t move_all(Outbox& outbox, std::string& buffer, InFlight& in_flight) {
     std::size_t dropped = 0;
     while (!outbox.empty()) {
         std::string batch;
-        dropped += outbox.move_batch(batch, in_flight);
-        buffer += batch;
+        Payload payload;
+        dropped += outbox.move_batch(batch, payload, in_flight);
+        buffer += batch.insert(payload.place, payload.bytes);
     }
     return dropped;
 }
@@ -663,7 +669,9 @@ TEST(Outbox, ABatchIsSmallUnlessItsOneCommandIsNot) {
     int batches = 0;
     while (!outbox.empty()) {
         std::string batch;
-        EXPECT_EQ(outbox.move_batch(batch, in_flight), 0U);
+        Payload none;
+        EXPECT_EQ(outbox.move_batch(batch, none, in_flight), 0U);
+        EXPECT_TRUE(none.bytes.empty());
         EXPECT_LE(batch.size(), std::max(Outbox::batch_bytes, wire(large).size()));
         EXPECT_FALSE(batch.empty());
         moved += batch;
@@ -677,6 +685,68 @@ TEST(Outbox, ABatchIsSmallUnlessItsOneCommandIsNot) {
         EXPECT_EQ(in_flight.pop().ticket, static_cast<Ticket>(i + 1));
     }
     EXPECT_TRUE(in_flight.empty());
+}
+
+/// A command with a value that may be taken.
+Ticket append_payload(Outbox& outbox, std::string& value, ReplyHandler* handler) {
+    const std::array<std::string_view, 3> arguments{"SET", "key", value};
+    return outbox.append(arguments, handler, start, &value).ticket;
+}
+
+std::string wire_of_set(std::string_view value) {
+    const std::array<std::string_view, 3> arguments{"SET", "key", value};
+    std::string bytes;
+    append_command(bytes, arguments);
+    return bytes;
+}
+
+TEST(Outbox, ALargePayloadIsTakenAndNotCopied) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler(1);
+    const std::string value(Outbox::least_payload, 'v');
+    std::string taken = value;
+    std::string copied(Outbox::least_payload - 1, 'c');
+    const char* const place = taken.data();
+    append(outbox, "before", &handler);
+    append_payload(outbox, taken, &handler);
+    append(outbox, "behind", &handler);
+    append_payload(outbox, copied, &handler);
+    EXPECT_TRUE(taken.empty());
+    EXPECT_EQ(copied.size(), Outbox::least_payload - 1);
+
+    const std::string expected = wire("before") + wire_of_set(value) + wire("behind") + wire_of_set(copied);
+    EXPECT_EQ(outbox.bytes(), expected.size());
+    std::string moved;
+    bool is_seen = false;
+    while (!outbox.empty()) {
+        std::string batch;
+        Payload payload;
+        EXPECT_EQ(outbox.move_batch(batch, payload, in_flight), 0U);
+        is_seen = is_seen || payload.bytes.data() == place;
+        moved += batch.insert(payload.place, payload.bytes);
+    }
+    EXPECT_TRUE(is_seen);
+    EXPECT_TRUE(moved == expected);
+    EXPECT_EQ(outbox.bytes(), 0U);
+    EXPECT_EQ(in_flight.size(), 4U);
+}
+
+TEST(Outbox, APayloadThatIsCancelledBeforeItIsWrittenIsNeverSent) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler(1);
+    std::string value(2 * Outbox::least_payload, 'v');
+    const std::size_t cost = wire_of_set(value).size() + overhead_of(3);
+    const Ticket ticket = append_payload(outbox, value, &handler);
+    append(outbox, "behind", &handler);
+    EXPECT_EQ(outbox.take(ticket), &handler);
+
+    std::string buffer;
+    EXPECT_EQ(move_all(outbox, buffer, in_flight), cost);
+    EXPECT_EQ(buffer, wire("behind"));
+    EXPECT_EQ(outbox.bytes(), 0U);
+    EXPECT_EQ(in_flight.size(), 1U);
 }
 
 TEST(Outbox, ACommandCostsMoreThanItsBytesAndMoreForEachOfManyArguments) {
@@ -1112,6 +1182,88 @@ TEST(Target, IsFitForALogLine) {
     url.path = "/run/\x01.sock";
     EXPECT_EQ(Target(url).text(), "/run/\\x01.sock");
     EXPECT_TRUE(Target(url).is_socket_path());
+}
+
+// The strand.
+
+namespace asio = boost::asio;
+using luzia::redis::Strand;
+using luzia::redis::Task;
+
+TEST(Strand, RunsTasksInTheirOrderAndWhatComesMeanwhileBehindThem) {
+    asio::io_context io;
+    const auto strand = std::make_shared<Strand>(io.get_executor());
+    std::string order;
+    strand->post([&] {
+        order += 'a';
+        strand->dispatch([&] { order += 'c'; });
+        EXPECT_EQ(order, "0a");
+    });
+    strand->post([&] { order += 'b'; });
+    strand->dispatch([&] { order += 'x'; });
+    EXPECT_EQ(order, "");
+    strand->overtake([&] { order += '0'; });
+    EXPECT_EQ(order, "0");
+    io.run();
+    EXPECT_EQ(order, "0abxc");
+    strand->dispatch([&] { order += 'd'; });
+    EXPECT_EQ(order, "0abxcd");
+}
+
+TEST(Strand, WhatATaskThrowsIsNoLossToThoseBehindIt) {
+    asio::io_context io;
+    const auto strand = std::make_shared<Strand>(io.get_executor());
+    bool has_run = false;
+    strand->post([] { throw 1; });
+    strand->post([&] { has_run = true; });
+    EXPECT_THROW(io.run(), int);
+    io.run();
+    EXPECT_TRUE(has_run);
+}
+
+TEST(Strand, WhatFollowsRunsBehindItAndOnlyOnItsExecutor) {
+    asio::io_context io;
+    asio::io_context other;
+    const auto strand = std::make_shared<Strand>(io.get_executor());
+    std::string order;
+    Task outside([] {});
+    EXPECT_FALSE(Strand::follow(io.get_executor(), outside));
+    strand->dispatch([&] {
+        Task task([&] {
+            order += 'b';
+            Task inside([] {});
+            EXPECT_FALSE(Strand::follow(io.get_executor(), inside)); // what follows may take its time
+            strand->dispatch([&] { order += 'c'; });                 // the strand is free
+        });
+        EXPECT_FALSE(Strand::follow(other.get_executor(), task));
+        EXPECT_TRUE(Strand::follow(io.get_executor(), task));
+        Task second([] {});
+        EXPECT_FALSE(Strand::follow(io.get_executor(), second));
+        order += 'a';
+    });
+    EXPECT_EQ(order, "abc");
+}
+
+TEST(Strand, RunsOneTaskAtATime) {
+    asio::thread_pool pool(4);
+    const auto strand = std::make_shared<Strand>(pool.get_executor());
+    int count = 0; // ThreadSanitizer watches
+    for (int i = 0; i < 2000; ++i) {
+        asio::post(pool, [&] { strand->dispatch([&] { ++count; }); });
+        strand->post([&] { ++count; });
+    }
+    pool.join();
+    EXPECT_EQ(count, 4000);
+}
+
+TEST(Strand, WhatWaitsWhenTheContextGoesIsLetGo) {
+    const auto alive = std::make_shared<int>();
+    {
+        asio::io_context io;
+        const auto strand = std::make_shared<Strand>(io.get_executor());
+        strand->post([alive, strand] { FAIL() << "nobody runs"; });
+    }
+    EXPECT_EQ(alive.use_count(), 1);
 }
 
 } // namespace

@@ -49,7 +49,7 @@ class DefaultBackend {
 public:
     using executor_type = boost::asio::any_io_executor;
 
-    DefaultBackend(const executor_type& executor, const BackendOptions& options) : chosen_(choose(executor, options)) {}
+    [[gnu::cold]] DefaultBackend(const executor_type& executor, const BackendOptions& options) : chosen_(choose(executor, options)) {}
 
     /// Any backend of your own, chosen at run time.
     template <class B>
@@ -94,7 +94,7 @@ private:
         B backend;
     };
 
-    [[nodiscard]] static std::unique_ptr<Interface> choose(const executor_type& executor, const BackendOptions& options) {
+    [[gnu::cold]] [[nodiscard]] static std::unique_ptr<Interface> choose(const executor_type& executor, const BackendOptions& options) {
         backend::validate(options);
         const Url url = backend::checked_url(options);
         if (url.scheme == "disabled") { return std::make_unique<Model<DisabledBackend>>(DisabledBackend(executor)); }

@@ -40,6 +40,8 @@ struct Request {
     std::span<const std::string_view> keys;
     std::span<const std::string_view> values;
     Ttl ttl;
+    /// Of a single value, the string that holds it, where that may be taken.
+    std::string* payload = nullptr;
 };
 
 /// One answer. Where something failed, `count` and `values` hold what was done before.

@@ -31,13 +31,13 @@ struct BackendOptions : redis::ConnectionOptions {
 namespace backend {
 
 /// Throws `std::invalid_argument`, naming the member and what it may be.
-inline void validate(const BackendOptions& options) {
+[[gnu::cold]] inline void validate(const BackendOptions& options) {
     redis::validate(options);
     redis::detail::require(options.connections >= 1 && options.connections <= 1024, "connections must be from 1 to 1024");
 }
 
 /// `memory://?max_entries=1000&max_bytes=1048576`; throws `std::invalid_argument` where the query says anything else.
-[[nodiscard]] inline MemoryLimits memory_limits(const Url& url) {
+[[gnu::cold]] [[nodiscard]] inline MemoryLimits memory_limits(const Url& url) {
     MemoryLimits limits;
     for (const auto& [name, value] : url.parameters) {
         const auto number = luzia::detail::whole_number<std::size_t>(value);
@@ -54,7 +54,7 @@ inline void validate(const BackendOptions& options) {
 }
 
 /// The URL taken apart; throws `std::invalid_argument` where it can't be, or needs what is not there.
-[[nodiscard]] inline Url checked_url(const BackendOptions& options) {
+[[gnu::cold]] [[nodiscard]] inline Url checked_url(const BackendOptions& options) {
     auto url = parse_url(options.url);
     if (!url) { throw std::invalid_argument("luzia: url \"" + masked_url(options.url) + "\" " + std::move(url).error()); }
     if (url->scheme == "rediss" && !options.transport) {
@@ -63,11 +63,11 @@ inline void validate(const BackendOptions& options) {
             "\" asks for TLS: include <luzia/tls.hpp>, link luzia::tls, and set options.transport = luzia::tls_transport(...)");
     }
     if (url->scheme == "memory") { static_cast<void>(memory_limits(*url)); }
-    return *url;
+    return std::move(*url);
 }
 
 /// The options with what the URL says filled in, where they do not say it themselves.
-[[nodiscard]] inline redis::ConnectionOptions with_credentials(redis::ConnectionOptions options, const Url& url) {
+[[gnu::cold]] [[nodiscard]] inline redis::ConnectionOptions with_credentials(redis::ConnectionOptions options, const Url& url) {
     // The password of the URL belongs to the user of the URL; a password from elsewhere may be that user's as well.
     if (!options.username) {
         options.username = url.username;

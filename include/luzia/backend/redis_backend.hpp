@@ -35,7 +35,7 @@ class RedisBackend {
 public:
     using executor_type = boost::asio::any_io_executor;
 
-    RedisBackend(const executor_type& executor, const BackendOptions& options) : executor_(executor) {
+    [[gnu::cold]] RedisBackend(const executor_type& executor, const BackendOptions& options) : executor_(executor) {
         backend::validate(options);
         const Url url = backend::checked_url(options);
         redis::detail::require(url.scheme != "memory", "url names no Redis server (allowed: redis, rediss, unix, disabled)");
@@ -50,7 +50,7 @@ public:
     }
 
     RedisBackend(RedisBackend&&) noexcept = default;
-    RedisBackend& operator=(RedisBackend&& other) noexcept {
+    [[gnu::cold]] RedisBackend& operator=(RedisBackend&& other) noexcept {
         if (this != &other) {
             close();
             executor_ = std::move(other.executor_);
@@ -60,7 +60,7 @@ public:
         }
         return *this;
     }
-    ~RedisBackend() { close(); }
+    [[gnu::cold]] ~RedisBackend() { close(); }
 
     [[nodiscard]] executor_type get_executor() const noexcept { return executor_.get(); }
 
@@ -98,14 +98,14 @@ public:
         }
     }
 
-    void close() {
+    [[gnu::cold]] void close() {
         if (is_closed_) { is_closed_->store(true, std::memory_order_relaxed); }
         for (const auto& connection : connections_) {
             connection->close();
         }
     }
 
-    [[nodiscard]] backend::Status status() const noexcept {
+    [[gnu::cold]] [[nodiscard]] backend::Status status() const noexcept {
         backend::Status status;
         bool is_one_down = false;
         for (const auto& connection : connections_) {
@@ -132,7 +132,7 @@ private:
     static constexpr std::size_t chunk = 512;
 
     /// Without a server there is nothing but to say so.
-    void refuse(backend::Operation& operation) const {
+    [[gnu::cold]] void refuse(backend::Operation& operation) const {
         operation.on_answer(backend::Answer::failure(is_closed_->load(std::memory_order_relaxed) ? Error::closed : Error::disabled));
     }
 
@@ -145,7 +145,7 @@ private:
         operation
             .emplace_state<Single>([](backend::Operation& started) { started.state<Single>().call.cancel(); }, request.verb, operation,
                                    connection)
-            .call.submit(arguments);
+            .call.submit(arguments, request.payload);
     }
 
     void touch(const backend::Request& request, backend::Operation& operation) {
@@ -181,7 +181,7 @@ private:
     }
 
     /// A ttl of nothing: the keys go, nothing is stored, and nothing is counted.
-    void remove_instead(const backend::Request& request, backend::Operation& operation) {
+    [[gnu::cold]] void remove_instead(const backend::Request& request, backend::Operation& operation) {
         backend::Request removal = request;
         removal.verb = backend::Verb::erase;
         spread_chunks(removal, operation, "UNLINK", backend::detail::Counting::nothing);

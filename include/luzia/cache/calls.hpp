@@ -153,7 +153,7 @@ struct SetCall {
         if (error) { return operation.on_answer(Answer::failure(error)); }
         // Moved here to end here: while the command waits, its bytes are in memory once.
         const std::string sent_key = std::move(key);
-        const std::string sent_value = std::move(encoded.bytes);
+        std::string sent_value = std::move(encoded.bytes);
         const std::string_view one_key(sent_key);
         const std::string_view one_value(sent_value);
         Request request;
@@ -161,6 +161,7 @@ struct SetCall {
         request.keys = std::span(&one_key, 1);
         request.values = std::span(&one_value, 1);
         request.ttl = ttl;
+        request.payload = &sent_value;
         submit(state, request, operation);
     }
 

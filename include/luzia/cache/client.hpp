@@ -244,7 +244,7 @@ public:
     [[nodiscard]] CacheStats stats() const { return state_->counters.snapshot(state_->backend.status()); }
 
     /// Completes what is pending as misses, and whatever comes later as well, with `Outcome::closed`. Any thread.
-    void close() {
+    [[gnu::cold]] void close() {
         if (state_) { state_->backend.close(); }
     }
 
@@ -268,7 +268,7 @@ private:
         std::shared_ptr<State> state_;
     };
 
-    CacheClient(Checked, const executor_type& executor, const CacheOptions& options, Codec codec)
+    [[gnu::cold]] CacheClient(Checked, const executor_type& executor, const CacheOptions& options, Codec codec)
         : state_(State::create(detail::make_with(options, [&](const CacheOptions& usable) { return Backend(executor, usable); }),
                                std::move(codec), options)) {}
 

@@ -5,7 +5,6 @@
 #include <luzia/redis/context_service.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/post.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -112,7 +111,8 @@ private:
 
     void post_turn() {
         if (!executor()) { return abandon_all(); } // the context is gone
-        boost::asio::post(executor(), Turn(shared_from_this()));
+        redis::Task turn([turn = Turn(shared_from_this())]() mutable { turn(); });
+        if (!redis::Strand::follow(executor(), turn)) { executor_.post(std::move(turn)); }
     }
 
     void take_turn() {
@@ -139,7 +139,7 @@ private:
         return completion;
     }
 
-    void abandon_all() noexcept {
+    [[gnu::cold]] void abandon_all() noexcept {
         std::unique_lock lock(mutex_);
         is_turn_due_ = false;
         while (first_ != nullptr) {

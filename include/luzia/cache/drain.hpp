@@ -1,15 +1,15 @@
 // cache/drain.hpp: knows when everything begun before a moment has ended, at two atomic operations for each that begins.
 #pragma once
 
+#include <luzia/redis/strand.hpp>
+
 #include <boost/asio/any_completion_executor.hpp>
 #include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -24,13 +24,30 @@ namespace luzia::cache {
 
 namespace asio = boost::asio;
 
+/// Who is told that what was begun has ended.
+class Drained {
+public:
+    void finish(bool is_drained) { told_(*this, is_drained); }
+
+protected:
+    // No virtual function: a compiler that guesses who is called would make all of it for every client, drained or not.
+    using Told = void (*)(Drained&, bool);
+    explicit Drained(Told told) noexcept : told_(told) {}
+    ~Drained() = default;
+
+private:
+    Told told_;
+};
+
 /// One who waits for a drain. Told once: that it is done, or that its time is up.
-class DrainWaiter : public std::enable_shared_from_this<DrainWaiter> {
+class DrainWaiter final : public Drained, public std::enable_shared_from_this<DrainWaiter> {
 public:
     using Handler = asio::any_completion_handler<void(bool)>;
 
     DrainWaiter(const asio::any_io_executor& executor, Handler handler)
-        : timer_(asio::make_strand(executor)),
+        : Drained([](Drained& self, bool is_drained) { static_cast<DrainWaiter&>(self).finish(is_drained); }),
+          strand_(std::make_shared<redis::Strand>(executor)),
+          timer_(executor),
           handler_(std::move(handler)),
           work_(asio::prefer(asio::get_associated_executor(handler_, executor), asio::execution::outstanding_work.tracked)) {}
 
@@ -44,13 +61,15 @@ public:
         constexpr std::chrono::milliseconds longest = std::chrono::hours(24 * 365); // what fits a timer for sure
         timer_.expires_after(std::min(timeout, longest));
         timer_.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
-            if (!error) { self->complete(false); }
+            if (!error) {
+                self->strand_->dispatch([self] { self->complete(false); });
+            }
         });
     }
 
     /// Any thread.
     void finish(bool is_drained) {
-        asio::post(timer_.get_executor(), [self = shared_from_this(), is_drained] { self->complete(is_drained); });
+        strand_->post([self = shared_from_this(), is_drained] { self->complete(is_drained); });
     }
 
 private:
@@ -66,7 +85,8 @@ private:
         handler_ = nullptr;
     }
 
-    asio::steady_timer timer_; // on a strand, so that time and drain don't race
+    std::shared_ptr<redis::Strand> strand_; // so that time and drain don't race
+    asio::steady_timer timer_;
     Handler handler_;
     asio::any_completion_executor work_;
 };
@@ -89,7 +109,7 @@ public:
         if (pending_[half].fetch_sub(1) == 1 && is_draining_.load()) { advance(); }
     }
 
-    void wait(std::weak_ptr<DrainWaiter> waiter) {
+    [[gnu::cold]] void wait(std::weak_ptr<Drained> waiter) {
         {
             const std::scoped_lock lock(mutex_);
             next_.push_back(std::move(waiter));
@@ -99,8 +119,8 @@ public:
 
 private:
     /// Begins a drain where one is wanted, ends it where it is done, as often as that goes.
-    void advance() {
-        std::vector<std::weak_ptr<DrainWaiter>> done;
+    [[gnu::cold]] void advance() {
+        std::vector<std::weak_ptr<Drained>> done;
         {
             const std::scoped_lock lock(mutex_);
             for (;;) {
@@ -127,8 +147,8 @@ private:
     std::atomic<std::size_t> pending_[2] = {0, 0};
     std::atomic<bool> is_draining_{false};
     std::mutex mutex_;
-    std::vector<std::weak_ptr<DrainWaiter>> waiting_;
-    std::vector<std::weak_ptr<DrainWaiter>> next_;
+    std::vector<std::weak_ptr<Drained>> waiting_;
+    std::vector<std::weak_ptr<Drained>> next_;
 };
 
 } // namespace luzia::cache

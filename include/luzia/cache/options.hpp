@@ -32,7 +32,7 @@ struct CacheOptions : BackendOptions {
     ///
     /// A CACHE_TTL that is no number from 1 up is logged as a warning, and 300 taken. A REDIS_URL that makes no sense is kept: the client
     /// made from it logs an error and runs disabled, so that a typo neither stops a service nor sends its data elsewhere.
-    [[nodiscard]] static CacheOptions from_environment() {
+    [[gnu::cold]] [[nodiscard]] static CacheOptions from_environment() {
         CacheOptions options;
         if (const char* const url = std::getenv("REDIS_URL")) {
             options.url = url;
@@ -51,7 +51,7 @@ struct CacheOptions : BackendOptions {
     }
 
     /// Whether `url` stands as REDIS_URL had it: then it is no mistake of the program's.
-    [[nodiscard]] bool is_url_from_environment() const { return environment_url_ == url; }
+    [[gnu::cold]] [[nodiscard]] bool is_url_from_environment() const { return environment_url_ == url; }
 
 private:
     std::optional<std::string> environment_url_;
@@ -73,7 +73,7 @@ struct SetOptions {
 namespace detail {
 
 /// The options, if they make sense, with the log that client and backend share.
-[[nodiscard]] inline CacheOptions checked(CacheOptions options) {
+[[gnu::cold]] [[nodiscard]] inline CacheOptions checked(CacheOptions options) {
     redis::detail::require(!options.default_ttl.is_removal(), "default_ttl must be more than 0 (luzia::no_expiry: for ever)");
     backend::validate(options);
     if (!options.events) { options.events = std::make_shared<EventLog>(options.logger); }

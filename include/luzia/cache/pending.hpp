@@ -3,8 +3,8 @@
 
 #include <luzia/backend/operation.hpp>
 #include <luzia/cache/completions.hpp>
+#include <luzia/redis/task.hpp>
 
-#include <boost/asio/any_completion_executor.hpp>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
@@ -23,6 +23,28 @@ namespace luzia::cache {
 
 namespace asio = boost::asio;
 
+/// An executor that is not the client's, with work until something is posted there.
+class Elsewhere {
+public:
+    Elsewhere() = default;
+    Elsewhere(const Elsewhere&) = delete;
+    Elsewhere& operator=(const Elsewhere&) = delete;
+    virtual ~Elsewhere() = default;
+    virtual void post(redis::Task task) = 0;
+};
+
+template <class Executor>
+class ElsewhereOn final : public Elsewhere {
+public:
+    explicit ElsewhereOn(const Executor& executor) : executor_(asio::prefer(executor, asio::execution::outstanding_work.tracked)) {}
+    void post(redis::Task task) override {
+        asio::prefer(executor_, asio::execution::blocking.never, asio::execution::relationship.fork).execute(std::move(task));
+    }
+
+private:
+    std::decay_t<decltype(asio::prefer(std::declval<const Executor&>(), asio::execution::outstanding_work.tracked))> executor_;
+};
+
 /// The part of an operation that does not depend on its handler's type.
 ///
 /// The answer is kept until the handler's turn. On the client's own executor, where most handlers are, operations take turns together; one
@@ -31,9 +53,9 @@ class PendingBase : public backend::Operation, public Completion {
 public:
     void on_answered() noexcept override {
         if (!elsewhere_) { return completions_->push(*this); }
-        // Taken out, since this may be gone before execute returns. From here on what is posted is the executor's work.
-        const asio::any_completion_executor executor = std::move(elsewhere_);
-        asio::prefer(executor, asio::execution::blocking.never, asio::execution::relationship.fork).execute(Resumption(this));
+        // Taken out, since this may be gone before the call returns. From here on what is posted is the executor's work.
+        const auto elsewhere = std::move(elsewhere_);
+        elsewhere->post([resumption = Resumption(this)]() mutable { resumption(); });
     }
 
     void on_abandon() noexcept override { abandon(); }
@@ -45,9 +67,7 @@ protected:
     template <class Executor>
     void complete_on(Completions& completions, const Executor& executor) {
         completions_ = &completions;
-        if (!is_executor_of(completions, executor)) {
-            elsewhere_ = asio::prefer(asio::any_completion_executor(executor), asio::execution::outstanding_work.tracked);
-        }
+        if (!is_executor_of(completions, executor)) { elsewhere_ = std::make_unique<ElsewhereOn<Executor>>(executor); }
     }
 
 private:
@@ -75,7 +95,7 @@ private:
     }
 
     Completions* completions_ = nullptr; // of the state that the operation keeps alive
-    asio::any_completion_executor elsewhere_;
+    std::unique_ptr<Elsewhere> elsewhere_;
 };
 
 /// The operation that `Call` describes, with the handler that waits for it.

@@ -21,7 +21,7 @@ namespace luzia::cache {
 /// The part that does not depend on backend or codec.
 class StateBase {
 public:
-    explicit StateBase(const CacheOptions& options)
+    [[gnu::cold]] explicit StateBase(const CacheOptions& options)
         : events(options.events ? options.events : std::make_shared<EventLog>(options.logger)),
           log(*events),
           default_ttl(options.default_ttl),
@@ -47,7 +47,7 @@ public:
     /// What was received and is more than the client wants.
     [[nodiscard]] bool is_too_large(std::string_view bytes) const noexcept { return bytes.size() > max_value_bytes; }
 
-    void log_problem(std::string_view kind, std::string_view key, std::string_view what) {
+    [[gnu::cold]] void log_problem(std::string_view kind, std::string_view key, std::string_view what) {
         log.event(spdlog::level::warn, kind, "luzia: key \"" + printable(key) + "\": " + std::string(what));
     }
 

@@ -107,7 +107,7 @@ inline void validate(const ServerOptions& options) {
 }
 
 /// Takes a URL of Celery apart: those of Redis, and kombu's `redis+socket://path?virtual_host=N`.
-[[nodiscard]] inline boost::system::result<Url, std::string> parse_server_url(std::string_view text) {
+[[nodiscard]] inline ParsedUrl parse_server_url(std::string_view text) {
     constexpr std::string_view socket = "redis+socket://";
     if (!text.starts_with(socket)) { return parse_url(text); }
     auto url = parse_url("unix://" + std::string(text.substr(socket.size())));

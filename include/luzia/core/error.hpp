@@ -63,7 +63,7 @@ class ErrorCategory final : public boost::system::error_category {
 public:
     [[nodiscard]] const char* name() const noexcept override { return "luzia"; }
 
-    [[nodiscard]] std::string message(int value) const override {
+    [[gnu::cold]] [[nodiscard]] std::string message(int value) const override {
         switch (static_cast<Error>(value)) {
         case Error::not_connected: return "not connected";
         case Error::connection_lost: return "connection lost";
@@ -118,7 +118,7 @@ class ServerErrorCategory final : public boost::system::error_category {
 public:
     [[nodiscard]] const char* name() const noexcept override { return "luzia.server"; }
 
-    [[nodiscard]] std::string message(int value) const override {
+    [[gnu::cold]] [[nodiscard]] std::string message(int value) const override {
         for (const ServerErrorName& known : server_error_names) {
             if (static_cast<int>(known.error) == value) { return "the server answered " + std::string(known.word); }
         }
@@ -143,7 +143,7 @@ public:
 [[nodiscard]] inline error_code make_error_code(ServerError error) noexcept { return {static_cast<int>(error), server_error_category()}; }
 
 /// The kind of an error reply, from its first word: `WRONGTYPE Operation against ...`.
-[[nodiscard]] inline ServerError server_error(std::string_view text) noexcept {
+[[gnu::cold]] [[nodiscard]] inline ServerError server_error(std::string_view text) noexcept {
     const std::string_view word = text.substr(0, text.find(' '));
     for (const detail::ServerErrorName& known : detail::server_error_names) {
         if (known.word == word) { return known.error; }

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -27,13 +26,8 @@ public:
     static constexpr std::size_t max_kinds = 32; // the first word of an error reply is the peer's to choose
 
     /// How many events of this kind the line to be written stands for; none = write nothing now.
-    [[nodiscard]] std::optional<std::uint64_t> next(std::string_view kind, Clock::time_point now, std::uint64_t events = 1) {
-        auto found = kinds_.find(kind);
-        if (found == kinds_.end()) {
-            if (kinds_.size() >= max_kinds) { kind = "other"; }
-            found = kinds_.try_emplace(std::string(kind)).first;
-        }
-        Kind& entry = found->second;
+    [[gnu::cold]] [[nodiscard]] std::optional<std::uint64_t> next(std::string_view kind, Clock::time_point now, std::uint64_t events = 1) {
+        Kind& entry = kind_of(kind);
         if (entry.written && now - *entry.written < window) {
             entry.folded += events;
             return std::nullopt;
@@ -43,11 +37,11 @@ public:
     }
 
     /// The kinds that hold folded events older than the window (or all, with `everything`), with their counts.
-    [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> flush(Clock::time_point now, bool everything) {
+    [[gnu::cold]] [[nodiscard]] std::vector<std::pair<std::string, std::uint64_t>> flush(Clock::time_point now, bool everything) {
         std::vector<std::pair<std::string, std::uint64_t>> due;
-        for (auto& [kind, entry] : kinds_) {
+        for (Kind& entry : kinds_) {
             if (entry.folded == 0 || (!everything && now - *entry.written < window)) { continue; }
-            due.emplace_back(kind, std::exchange(entry.folded, 0));
+            due.emplace_back(entry.name, std::exchange(entry.folded, 0));
             entry.written = now;
         }
         return due;
@@ -56,7 +50,7 @@ public:
     /// When the next folded events are due; none where nothing is folded.
     [[nodiscard]] std::optional<Clock::time_point> next_flush() const {
         std::optional<Clock::time_point> next;
-        for (const auto& [kind, entry] : kinds_) {
+        for (const Kind& entry : kinds_) {
             if (entry.folded == 0) { continue; }
             const Clock::time_point due = *entry.written + window;
             if (!next || due < *next) { next = due; }
@@ -66,10 +60,21 @@ public:
 
 private:
     struct Kind {
+        std::string name;
         std::optional<Clock::time_point> written;
         std::uint64_t folded = 0;
     };
-    std::map<std::string, Kind, std::less<>> kinds_;
+
+    [[gnu::cold]] [[nodiscard]] Kind& kind_of(std::string_view name) {
+        for (Kind& entry : kinds_) {
+            if (entry.name == name) { return entry; }
+        }
+        if (kinds_.size() >= max_kinds && name != "other") { return kind_of("other"); }
+        kinds_.emplace_back().name = name;
+        return kinds_.back();
+    }
+
+    std::vector<Kind> kinds_;
 };
 
 /// Where a client's events go: a logger resolved once, finished text only. Safe to share between threads.
@@ -78,17 +83,18 @@ public:
     using Clock = EventFolder::Clock;
 
     /// `logger` null: spdlog's default one at this moment; where that is null too, nothing is written.
-    explicit EventLog(std::shared_ptr<spdlog::logger> logger) : logger_(logger ? std::move(logger) : spdlog::default_logger()) {}
+    [[gnu::cold]] explicit EventLog(std::shared_ptr<spdlog::logger> logger)
+        : logger_(logger ? std::move(logger) : spdlog::default_logger()) {}
 
     EventLog(const EventLog&) = delete;
     EventLog& operator=(const EventLog&) = delete;
-    ~EventLog() { flush(true); }
+    [[gnu::cold]] ~EventLog() { flush(true); }
 
     /// One line, always: something changed.
-    void transition(spdlog::level::level_enum level, std::string_view text) { write(level, text); }
+    [[gnu::cold]] void transition(spdlog::level::level_enum level, std::string_view text) { write(level, text); }
 
     /// One of many like events, or several: folded by `kind`.
-    void event(spdlog::level::level_enum level, std::string_view kind, std::string_view text, std::uint64_t events = 1) {
+    [[gnu::cold]] void event(spdlog::level::level_enum level, std::string_view kind, std::string_view text, std::uint64_t events = 1) {
         std::optional<std::uint64_t> count;
         {
             const std::scoped_lock lock(mutex_);
@@ -100,7 +106,7 @@ public:
     }
 
     /// Writes the counts that no later event has carried yet.
-    void flush(bool everything = false) {
+    [[gnu::cold]] void flush(bool everything = false) {
         std::vector<std::pair<std::string, std::uint64_t>> due;
         {
             const std::scoped_lock lock(mutex_);
@@ -118,7 +124,7 @@ public:
 
 private:
     /// What a logger throws, by an error handler of the user's, stays here: an operation must not be lost over a line about it.
-    void write(spdlog::level::level_enum level, std::string_view text) const noexcept {
+    [[gnu::cold]] void write(spdlog::level::level_enum level, std::string_view text) const noexcept {
         if (!logger_) { return; }
         try {
             logger_->log(level, spdlog::string_view_t(text.data(), text.size()));

@@ -8,7 +8,7 @@
 namespace luzia {
 
 /// `bytes` with control bytes, quotes, backslashes and non-ASCII as escapes, cut after `limit` bytes of input.
-[[nodiscard]] inline std::string printable(std::string_view bytes, std::size_t limit = 64) {
+[[gnu::cold]] [[nodiscard]] inline std::string printable(std::string_view bytes, std::size_t limit = 64) {
     static constexpr char digits[] = "0123456789abcdef";
     std::string text;
     for (const char c : bytes.substr(0, limit)) {
@@ -29,7 +29,7 @@ namespace luzia {
 }
 
 /// An error reply without the arguments that Redis repeats of a command it does not know: passwords and values among them.
-[[nodiscard]] inline std::string_view without_echo(std::string_view text) noexcept {
+[[gnu::cold]] [[nodiscard]] inline std::string_view without_echo(std::string_view text) noexcept {
     const std::size_t cut = text.find("args beginning with");
     if (cut == std::string_view::npos) { return text; }
     text = text.substr(0, cut);
@@ -40,6 +40,6 @@ namespace luzia {
 }
 
 /// An error reply made fit for the log.
-[[nodiscard]] inline std::string printable_server_text(std::string_view text) { return printable(without_echo(text), 200); }
+[[gnu::cold]] [[nodiscard]] inline std::string printable_server_text(std::string_view text) { return printable(without_echo(text), 200); }
 
 } // namespace luzia

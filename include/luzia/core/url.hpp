@@ -3,8 +3,6 @@
 
 #include <luzia/core/text.hpp>
 
-#include <boost/system/result.hpp>
-
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
@@ -33,7 +31,7 @@ namespace detail {
 
 /// `host`, `host:port` or `[address]:port`, with a number behind a `/` or nothing; or a path, for a Unix socket. Anything else, in a URL that
 /// went wrong, may be a password whose `@` was forgotten or encoded.
-[[nodiscard]] inline bool is_plain_address(std::string_view text, bool is_socket_path) noexcept {
+[[gnu::cold]] [[nodiscard]] inline bool is_plain_address(std::string_view text, bool is_socket_path) noexcept {
     constexpr std::string_view digits = "0123456789";
     constexpr std::string_view host_bytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     const auto is_made_of = [](std::string_view part, std::string_view bytes) {
@@ -57,7 +55,7 @@ namespace detail {
 } // namespace detail
 
 /// A URL made fit for the log: whatever may be a secret is masked, also where a part is missing, and the rest escaped.
-[[nodiscard]] inline std::string masked_url(std::string_view url) {
+[[gnu::cold]] [[nodiscard]] inline std::string masked_url(std::string_view url) {
     static constexpr std::string_view scheme_bytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-";
     std::string_view scheme;
     if (const std::size_t mark = url.find("://"); mark != std::string_view::npos && url.find_first_not_of(scheme_bytes) == mark) {
@@ -87,7 +85,7 @@ template <class T>
     return number;
 }
 
-[[nodiscard]] inline std::optional<std::string> percent_decoded(std::string_view text) {
+[[gnu::cold]] [[nodiscard]] inline std::optional<std::string> percent_decoded(std::string_view text) {
     std::string decoded;
     decoded.reserve(text.size());
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -109,7 +107,7 @@ template <class T>
 /// Fills a `Url` part by part; `problem` is what the first part that does not fit has to say.
 class UrlParser {
 public:
-    [[nodiscard]] bool parse(std::string_view text) {
+    [[gnu::cold]] [[nodiscard]] bool parse(std::string_view text) {
         const std::size_t mark = text.find("://");
         if (mark == std::string_view::npos) { return fail("has no scheme (expected redis://, rediss://, unix:// or memory://)"); }
         url.scheme = lower(text.substr(0, mark));
@@ -140,12 +138,12 @@ public:
     std::string problem;
 
 private:
-    [[nodiscard]] bool fail(std::string what) {
+    [[gnu::cold]] [[nodiscard]] bool fail(std::string what) {
         problem = std::move(what);
         return false;
     }
 
-    [[nodiscard]] static std::string lower(std::string_view text) {
+    [[gnu::cold]] [[nodiscard]] static std::string lower(std::string_view text) {
         std::string result(text);
         for (char& c : result) {
             if (c >= 'A' && c <= 'Z') { c = static_cast<char>(c - 'A' + 'a'); }
@@ -153,14 +151,14 @@ private:
         return result;
     }
 
-    [[nodiscard]] bool is_known_scheme() const {
+    [[gnu::cold]] [[nodiscard]] bool is_known_scheme() const {
         for (const std::string_view known : {"redis", "rediss", "unix", "memory", "disabled"}) {
             if (url.scheme == known) { return true; }
         }
         return false;
     }
 
-    [[nodiscard]] bool parse_userinfo(std::string_view text) {
+    [[gnu::cold]] [[nodiscard]] bool parse_userinfo(std::string_view text) {
         const std::size_t colon = text.find(':');
         const auto user = percent_decoded(text.substr(0, colon));
         if (!user) { return fail("has a % in its user name that is not followed by two hexadecimal digits"); }
@@ -173,7 +171,7 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool parse_authority(std::string_view rest) {
+    [[gnu::cold]] [[nodiscard]] bool parse_authority(std::string_view rest) {
         const std::size_t slash = rest.find('/');
         const std::string_view authority = rest.substr(0, slash);
         if (slash != std::string_view::npos && slash + 1 < rest.size()) {
@@ -212,7 +210,7 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool parse_socket_path(std::string_view rest) {
+    [[gnu::cold]] [[nodiscard]] bool parse_socket_path(std::string_view rest) {
         const auto path = percent_decoded(rest);
         if (!path) { return fail("has a % in its path that is not followed by two hexadecimal digits"); }
         if (path->empty() || path->front() != '/') { return fail("needs an absolute path (unix:///path/to/socket)"); }
@@ -223,12 +221,12 @@ private:
         return true;
     }
 
-    [[nodiscard]] static std::optional<int> parse_database(std::string_view text) {
+    [[gnu::cold]] [[nodiscard]] static std::optional<int> parse_database(std::string_view text) {
         const auto number = whole_number<int>(text);
         return number && *number >= 0 ? number : std::nullopt;
     }
 
-    [[nodiscard]] bool parse_query(std::string_view text) {
+    [[gnu::cold]] [[nodiscard]] bool parse_query(std::string_view text) {
         while (!text.empty()) {
             const std::string_view item = text.substr(0, text.find('&'));
             text.remove_prefix(item.size() == text.size() ? item.size() : item.size() + 1);
@@ -251,11 +249,32 @@ private:
 
 } // namespace detail
 
+/// A URL, or what is wrong with the text. As `boost::system::result`, without what that includes.
+class ParsedUrl {
+public:
+    explicit ParsedUrl(Url url) : is_url_(true), url_(std::move(url)) {}
+    explicit ParsedUrl(std::string problem) : is_url_(false), problem_(std::move(problem)) {}
+
+    [[nodiscard]] bool has_value() const noexcept { return is_url_; }
+    [[nodiscard]] explicit operator bool() const noexcept { return is_url_; }
+    [[nodiscard]] Url& operator*() noexcept { return url_; }
+    [[nodiscard]] const Url& operator*() const noexcept { return url_; }
+    [[nodiscard]] Url* operator->() noexcept { return &url_; }
+    [[nodiscard]] const Url* operator->() const noexcept { return &url_; }
+    [[nodiscard]] const std::string& error() const& noexcept { return problem_; }
+    [[nodiscard]] std::string&& error() && noexcept { return std::move(problem_); }
+
+private:
+    bool is_url_;
+    Url url_;
+    std::string problem_;
+};
+
 /// Takes a URL apart, or says in a sentence (without the URL, which may hold a password) what is wrong with it.
-[[nodiscard]] inline boost::system::result<Url, std::string> parse_url(std::string_view text) {
+[[gnu::cold]] [[nodiscard]] inline ParsedUrl parse_url(std::string_view text) {
     detail::UrlParser parser;
-    if (!parser.parse(text)) { return {boost::system::in_place_error, std::move(parser.problem)}; }
-    return std::move(parser.url);
+    const bool is_url = parser.parse(text);
+    return is_url ? ParsedUrl(std::move(parser.url)) : ParsedUrl(std::move(parser.problem));
 }
 
 } // namespace luzia

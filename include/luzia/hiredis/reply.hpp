@@ -34,7 +34,7 @@ public:
         constexpr std::size_t kept = 4096;
         text_.clear();
         if (text_.capacity() > kept) { text_ = std::string(); }
-        if (!elements_.empty()) { elements_ = {}; }
+        if (!elements_.empty()) { std::vector<Reply>().swap(elements_); }
     }
     void set_kind(Kind kind) noexcept { kind_ = kind; }
     void set_text(Kind kind, std::string_view text) {

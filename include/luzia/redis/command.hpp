@@ -73,6 +73,25 @@ inline void append_command(std::string& out, std::span<const std::string_view> a
     writer.flush();
 }
 
+/// The same but for the bytes of `payload`, which is one of the arguments. Returns where they belong.
+inline std::size_t append_command_around(std::string& out, std::span<const std::string_view> arguments, const std::string& payload) {
+    std::size_t place = 0;
+    detail::CommandWriter writer(out);
+    writer.header('*', arguments.size());
+    for (const std::string_view argument : arguments) {
+        writer.header('$', argument.size());
+        if (argument.data() == payload.data()) {
+            writer.flush();
+            place = out.size();
+            writer.text({});
+        } else {
+            writer.text(argument);
+        }
+    }
+    writer.flush();
+    return place;
+}
+
 /// What `append_command` appends at most.
 [[nodiscard]] inline std::size_t longest_command_size(std::span<const std::string_view> arguments) noexcept {
     constexpr std::size_t header = 24;

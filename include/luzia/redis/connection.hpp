@@ -5,8 +5,6 @@
 #include <luzia/redis/dialer.hpp>
 #include <luzia/redis/pipeline.hpp>
 
-#include <boost/asio/dispatch.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/system/errc.hpp>
 
 #include <algorithm>
@@ -43,18 +41,19 @@ namespace luzia::redis {
 /// Held by its owner and by what is under way; `close` ends it from any thread.
 class Connection final : public Dialer {
 public:
-    [[nodiscard]] static std::shared_ptr<Connection> create(const asio::any_io_executor& executor, Target target, ConnectionOptions options,
-                                                            std::shared_ptr<EventLog> log) {
+    [[gnu::cold]] [[nodiscard]] static std::shared_ptr<Connection> create(const asio::any_io_executor& executor, Target target,
+                                                                          ConnectionOptions options, std::shared_ptr<EventLog> log) {
         std::shared_ptr<Connection> connection(new Connection(executor, std::move(target), std::move(options), std::move(log)));
         connection->join_context();
         return connection;
     }
 
-    ~Connection() { on_gone(); }
+    [[gnu::cold]] ~Connection() { on_gone(); }
 
     /// Takes one command; `handler` may be null where only the effect is wanted. On an error nothing was taken, and nothing will be
-    /// called. Any thread.
-    [[nodiscard]] error_code submit(std::span<const std::string_view> arguments, ReplyHandler* handler, Ticket* ticket = nullptr) {
+    /// called. `payload` may name an argument's own string, which is taken where that saves a copy. Any thread.
+    [[nodiscard]] error_code submit(std::span<const std::string_view> arguments, ReplyHandler* handler, Ticket* ticket = nullptr,
+                                    std::string* payload = nullptr) {
         const TimePoint deadline = next_deadline();
         const std::scoped_lock lock(mutex_);
         if (admission_ == Admission::closed) { return Error::closed; }
@@ -62,10 +61,10 @@ public:
         if (pending_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
         // Before anything is taken: where there is no memory for it, nothing has happened. The strand waits for the lock.
         if (!is_awake_) {
-            asio::post(strand(), [self = self_pointer()] { self->on_wake(); });
+            strand().post([self = self_pointer()] { self->on_wake(); });
             is_wake_due_ = true;
         }
-        const PendingCommand& command = outbox_.append(arguments, handler, deadline);
+        const PendingCommand& command = outbox_.append(arguments, handler, deadline, payload);
         is_awake_ = true;
         if (ticket != nullptr) { *ticket = command.ticket; }
         pending_bytes_.fetch_add(command.cost, std::memory_order_relaxed);
@@ -84,7 +83,7 @@ public:
             handler = outbox_.take(ticket);
             // Under the lock, as in `close`: the context may be going, on another thread, and waits for it.
             if (handler == nullptr) {
-                asio::post(strand(), [self = self_pointer(), ticket] {
+                strand().post([self = self_pointer(), ticket] {
                     if (ReplyHandler* const written = self->in_flight_.take(ticket)) { written->on_failure(Error::cancelled); }
                 });
             }
@@ -99,15 +98,17 @@ public:
             if (outbox_.empty() || admission_ != Admission::send) { return; }
         }
         try {
-            asio::dispatch(strand(), [self = self_pointer()] { self->wake(); });
+            Task wake([self = self_pointer()] { self->wake(); });
+            // Where replies are due, what they allow is sent with it.
+            is_quiet_.load(std::memory_order_relaxed) ? strand().overtake(std::move(wake)) : strand().dispatch(std::move(wake));
         } catch (...) {} // no memory: its turn comes all the same
     }
 
     /// Fails what is pending, and whatever comes later, with `Error::closed`. Any thread.
-    void close() {
+    [[gnu::cold]] void close() {
         const std::scoped_lock lock(mutex_);
         if (std::exchange(admission_, Admission::closed) == Admission::closed) { return; }
-        asio::post(strand(), [self = self_pointer()] {
+        strand().post([self = self_pointer()] {
             self->hang_up();
             self->deadline_timer().cancel();
             self->fail_all(Error::closed);
@@ -162,8 +163,9 @@ private:
             return false;
         }
         if (in_flight_.empty()) { note_life(); }
+        is_quiet_.store(false, std::memory_order_relaxed);
         first_of_batch_ = outbox_.first_ticket();
-        pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
+        pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, link().payload, in_flight_), std::memory_order_relaxed);
         return true;
     }
 
@@ -176,7 +178,7 @@ private:
         }
     }
 
-    void on_link_ready() override {
+    [[gnu::cold]] void on_link_ready() override {
         {
             const std::scoped_lock lock(mutex_);
             if (admission_ != Admission::closed) { admission_ = Admission::send; }
@@ -207,15 +209,17 @@ private:
         return true;
     }
 
-    void on_replies_end(std::size_t bytes, std::size_t replies) override {
+    [[nodiscard]] bool on_replies_end(std::size_t bytes, std::size_t replies) override {
         // A peer that lets a byte through now and then is as good as silent.
         gathered_bytes_ += bytes;
         if (replies > 0 || gathered_bytes_ >= least_progress) { note_life(); }
         pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
+        is_quiet_.store(in_flight_.empty(), std::memory_order_relaxed);
+        return !in_flight_.empty();
     }
 
     /// Returns the text where a server in this state may be another one the next time its name is resolved.
-    [[nodiscard]] std::string log_refusal(const Reply& reply) {
+    [[gnu::cold]] [[nodiscard]] std::string log_refusal(const Reply& reply) {
         if (server_error(reply.text()) == ServerError::noscript) { return {}; } // no refusal: the script is sent whole
         std::string text = printable_server_text(reply.text());
         // Kinds that the peer can't make up.
@@ -231,7 +235,7 @@ private:
 
     // Losing.
 
-    void on_link_lost(error_code reason, Admission admission) override {
+    [[gnu::cold]] void on_link_lost(error_code reason, Admission admission) override {
         {
             const std::scoped_lock lock(mutex_);
             if (admission_ == Admission::closed) { return; } // close() has its own word for those
@@ -242,13 +246,13 @@ private:
         fail_all(reason);
     }
 
-    void fail_all(error_code reason) {
+    [[gnu::cold]] void fail_all(error_code reason) {
         for (ReplyHandler* const handler : take_all()) {
             handler->on_failure(reason);
         }
     }
 
-    [[nodiscard]] std::vector<ReplyHandler*> take_all() {
+    [[gnu::cold]] [[nodiscard]] std::vector<ReplyHandler*> take_all() {
         std::vector<ReplyHandler*> handlers;
         const std::scoped_lock lock(mutex_);
         handlers.reserve(in_flight_.size() + outbox_.size());
@@ -260,7 +264,7 @@ private:
         return handlers;
     }
 
-    void on_gone() noexcept override {
+    [[gnu::cold]] void on_gone() noexcept override {
         std::vector<ReplyHandler*> handlers;
         {
             const std::scoped_lock lock(mutex_);
@@ -294,14 +298,13 @@ private:
         if (armed_ <= due) { return; }
         armed_ = due;
         deadline_timer().expires_at(due);
-        deadline_timer().async_wait([self = self_pointer()](error_code error) {
-            if (error) { return; } // set anew
+        wait(deadline_timer(), [self = self_pointer()] {
             self->armed_ = TimePoint::max();
-            self->after_arrivals([self] { self->judge(); });
+            self->after_arrivals({[](Dialer& dialer, std::uint64_t) { static_cast<Connection&>(dialer).judge(); }});
         });
     }
 
-    void judge() {
+    [[gnu::cold]] void judge() {
         if (phase() == Phase::closed) { return; }
         const TimePoint now = Clock::now();
         if (is_overdue(now) && phase() == Phase::ready && link().has_unread()) {
@@ -349,7 +352,7 @@ private:
 
     [[nodiscard]] bool is_silent(TimePoint now) { return phase() == Phase::ready && is_due() && now - quiet_since_ >= longest_silence(); }
 
-    void probe(TimePoint now) {
+    [[gnu::cold]] void probe(TimePoint now) {
         if (is_silent(now)) {
             return lose(Error::silent, "silent for " + std::to_string(options_.command_timeout.count()) + " ms while a reply was due");
         }
@@ -371,6 +374,7 @@ private:
     bool is_wake_due_ = false; ///< it has been told, and has not looked yet
 
     std::atomic<std::size_t> pending_bytes_{0};
+    std::atomic<bool> is_quiet_{true}; ///< nothing is in flight
 
     // Confined to the strand.
     InFlight in_flight_;

@@ -13,7 +13,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/query.hpp>
 #include <boost/asio/steady_timer.hpp>
 
@@ -25,7 +24,6 @@
 #include <exception>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,7 +48,7 @@ public:
     [[nodiscard]] std::uint64_t reconnects() const noexcept { return reconnects_.load(std::memory_order_relaxed); }
 
 protected:
-    Dialer(const asio::any_io_executor& executor, Target target, ConnectionOptions options, std::shared_ptr<EventLog> log)
+    [[gnu::cold]] Dialer(const asio::any_io_executor& executor, Target target, ConnectionOptions options, std::shared_ptr<EventLog> log)
         : options_(std::move(options)), log_(std::move(log)), target_(std::move(target)), lifecycle_(options_.backoff) {
         io_.emplace(executor);
         // Names of keys, which a walk reads, are strings as well; a value between the two limits costs nobody the link.
@@ -62,16 +60,16 @@ protected:
         }
     }
 
-    ~Dialer() {
+    [[gnu::cold]] ~Dialer() {
         if (lookup_) { lookup_->abandon(); }
         drop_link();
-        io_.reset();
+        drop_io();
         if (members_) { members_->remove(this); }
     }
 
     /// Once, right after construction.
-    void join_context() {
-        members_ = asio::use_service<ContextService>(asio::query(io_->outer, asio::execution::context)).members();
+    [[gnu::cold]] void join_context() {
+        members_ = asio::use_service<ContextService>(asio::query(io_->strand->outer(), asio::execution::context)).members();
         members_->add(this, std::weak_ptr<Dialer>(shared_from_this()));
     }
 
@@ -80,8 +78,8 @@ protected:
     virtual void on_link_lost(error_code reason, Admission admission) = 0;
     /// False where the link was lost over it.
     [[nodiscard]] virtual bool on_reply(Reply& reply) = 0;
-    /// All replies that one read brought have been passed on.
-    virtual void on_replies_end(std::size_t bytes, std::size_t replies) = 0;
+    /// All replies that one read brought have been passed on. Returns whether more are due.
+    [[nodiscard]] virtual bool on_replies_end(std::size_t bytes, std::size_t replies) = 0;
     /// Some of what the link was given has been written; `is_all`: it is free for more.
     virtual void on_progress(bool is_all) = 0;
     /// No callback comes from here on, and I/O must not be touched.
@@ -94,7 +92,7 @@ protected:
         perform(lifecycle_.wanted());
     }
 
-    void hang_up() noexcept {
+    [[gnu::cold]] void hang_up() noexcept {
         lifecycle_.close();
         is_ready_.store(false, std::memory_order_relaxed);
         drop_link();
@@ -103,16 +101,16 @@ protected:
     }
 
     /// Somebody waited for the first attempt as long as they could.
-    void outwaited() noexcept { lifecycle_.outwaited(); }
+    [[gnu::cold]] void outwaited() noexcept { lifecycle_.outwaited(); }
 
     /// `detail` goes to the log as it is.
-    void lose(error_code reason, std::string_view detail) {
+    [[gnu::cold]] void lose(error_code reason, std::string_view detail) {
         const Phase phase = lifecycle_.phase();
         if (phase == Phase::idle || phase == Phase::backing_off || phase == Phase::closed) { return; }
         const bool was_ready = phase == Phase::ready;
         is_ready_.store(false, std::memory_order_relaxed);
         drop_link();
-        const Step step = lifecycle_.lost(Clock::now(), std::uniform_real_distribution<double>(0.0, 1.0)(random_));
+        const Step step = lifecycle_.lost(Clock::now(), random());
         const Admission admission = lifecycle_.admission();
         if (step != Step::connect && !std::exchange(is_known_to_be_down_, true)) {
             log_->transition(spdlog::level::warn, "luzia: " + std::string(was_ready ? "lost the connection to " : "no connection to ") +
@@ -122,24 +120,35 @@ protected:
         perform(step);
     }
 
-    void lose_for_protocol(error_code reason, std::string_view detail) {
+    [[gnu::cold]] void lose_for_protocol(error_code reason, std::string_view detail) {
         log_->event(spdlog::level::err, "protocol error", "luzia: " + target_.text() + " broke the protocol: " + std::string(detail));
         lose(reason, detail);
     }
 
+    /// What is to be looked at, and for which attempt, where that matters.
+    struct Judge {
+        void (*act)(Dialer&, std::uint64_t);
+        std::uint64_t attempt = 0;
+    };
+
     /// Runs `judge` after what has arrived by now has been dealt with: completions that a busy thread kept waiting stand in the queue of
     /// the context, and each leads to another on the strand.
-    template <class Judge>
     void after_arrivals(Judge judge) {
-        asio::post(io_->outer, [self = shared_from_this(), judge] {
-            asio::post(self->io_->outer, [self, judge] { asio::post(self->io_->strand, judge); });
+        io_->strand->post_outside([self = shared_from_this(), judge] {
+            self->io_->strand->post_outside([self, judge] { self->io_->strand->post([self, judge] { judge.act(*self, judge.attempt); }); });
         });
+    }
+
+    /// Calls `act` on the strand when the timer fires; never where it is set anew.
+    template <class Act>
+    void wait(asio::steady_timer& timer, Act act) {
+        timer.async_wait(OnTimer(io_->strand, Task(std::move(act))));
     }
 
     [[nodiscard]] Phase phase() const noexcept { return lifecycle_.phase(); }
     [[nodiscard]] Link& link() noexcept { return *link_; }
     [[nodiscard]] asio::steady_timer& deadline_timer() noexcept { return io_->deadline_timer; }
-    [[nodiscard]] const StreamExecutor& strand() const noexcept { return io_->strand; }
+    [[nodiscard]] Strand& strand() const noexcept { return *io_->strand; }
     [[nodiscard]] const Target& target() const noexcept { return target_; }
 
     ConnectionOptions options_;
@@ -151,12 +160,24 @@ private:
     static constexpr std::size_t most_values = 512;
 
     struct Io {
-        explicit Io(const asio::any_io_executor& executor)
-            : outer(executor), strand(asio::make_strand(executor)), attempt_timer(strand), deadline_timer(strand) {}
-        asio::any_io_executor outer;
-        StreamExecutor strand;
+        [[gnu::cold]] explicit Io(const asio::any_io_executor& executor)
+            : strand(std::make_shared<Strand>(executor)), attempt_timer(executor), deadline_timer(executor) {}
+        std::shared_ptr<Strand> strand;
         asio::steady_timer attempt_timer;
         asio::steady_timer deadline_timer;
+    };
+
+    /// The one completion handler of the timers.
+    class OnTimer {
+    public:
+        OnTimer(std::shared_ptr<Strand> strand, Task task) noexcept : strand_(std::move(strand)), task_(std::move(task)) {}
+        void operator()(error_code error) {
+            if (!error) { strand_->dispatch(std::move(task_)); }
+        }
+
+    private:
+        std::shared_ptr<Strand> strand_;
+        Task task_;
     };
 
     void perform(Step step) {
@@ -171,7 +192,7 @@ private:
         }
     }
 
-    void resolve() {
+    [[gnu::cold]] void resolve() {
         attempt_begun_ = Clock::now();
         limit_attempt();
         if (target_.is_socket_path()) {
@@ -188,7 +209,7 @@ private:
         lookup_->start(target_.host, target_.port);
     }
 
-    void on_resolved(std::vector<Endpoint> endpoints) {
+    [[gnu::cold]] void on_resolved(std::vector<Endpoint> endpoints) {
         lookup_.reset();
         if (lifecycle_.phase() == Phase::backing_off) { late_endpoints_ = std::move(endpoints); } // in time for the next attempt
         if (lifecycle_.phase() != Phase::resolving) { return; }
@@ -197,11 +218,12 @@ private:
         perform(lifecycle_.resolved(endpoints_.size()));
     }
 
-    void connect() {
+    [[gnu::cold]] void connect() {
         limit_attempt();
         auto owner = std::shared_ptr<Link::Owner>(shared_from_this(), this);
         try {
-            link_ = std::make_shared<Link>(options_.transport(io_->strand, target_.host), handshake_limits(), std::move(owner));
+            link_ =
+                std::make_shared<Link>(options_.transport(StreamExecutor(io_->strand), target_.host), handshake_limits(), std::move(owner));
         } catch (const std::exception& problem) { // of a transport that is not ours, or of TLS without a name to expect
             return lose(Error::not_connected, problem.what());
         }
@@ -209,21 +231,21 @@ private:
     }
 
     /// Who has not been let in is owed no memory: the answers of a handshake are lines.
-    [[nodiscard]] static hiredis::ReaderLimits handshake_limits() noexcept {
+    [[gnu::cold]] [[nodiscard]] static hiredis::ReaderLimits handshake_limits() noexcept {
         hiredis::ReaderLimits limits;
         limits.bulk_bytes = limits.reply_bytes = limits.line_bytes;
         limits.elements = 16;
         return limits;
     }
 
-    void shake_hands() {
+    [[gnu::cold]] void shake_hands() {
         handshake_.emplace(options_);
         link_->outgoing = handshake_->bytes();
         link_->write();
         link_->read();
     }
 
-    void open() {
+    [[gnu::cold]] void open() {
         handshake_.reset();
         link_->reader.set_limits(limits_);
         io_->attempt_timer.cancel();
@@ -238,24 +260,21 @@ private:
     }
 
     /// Pauses count from one attempt's begin to the next one's: what took long to fail has waited already.
-    void back_off() {
+    [[gnu::cold]] void back_off() {
         io_->attempt_timer.expires_at(std::max(attempt_begun_ + lifecycle_.pause(), Clock::now() + options_.backoff.min));
-        io_->attempt_timer.async_wait([self = shared_from_this()](error_code error) {
-            if (!error) { self->perform(self->lifecycle_.paused()); }
-        });
+        wait(io_->attempt_timer, [self = shared_from_this()] { self->perform(self->lifecycle_.paused()); });
     }
 
     /// Gives the step that begins now, and those up to the end of the handshake, `connect_timeout`.
-    void limit_attempt() {
+    [[gnu::cold]] void limit_attempt() {
         const std::uint64_t attempt = ++attempt_;
         io_->attempt_timer.expires_after(options_.connect_timeout);
-        io_->attempt_timer.async_wait([self = shared_from_this(), attempt](error_code error) {
-            if (error) { return; }
-            self->after_arrivals([self, attempt] { self->on_attempt_timeout(attempt); });
+        wait(io_->attempt_timer, [self = shared_from_this(), attempt] {
+            self->after_arrivals({[](Dialer& dialer, std::uint64_t begun) { dialer.on_attempt_timeout(begun); }, attempt});
         });
     }
 
-    void on_attempt_timeout(std::uint64_t attempt) {
+    [[gnu::cold]] void on_attempt_timeout(std::uint64_t attempt) {
         if (attempt != attempt_) { return; }
         switch (lifecycle_.phase()) {
         case Phase::resolving: return lose(Error::not_connected, "the look-up of its name timed out");
@@ -298,17 +317,17 @@ private:
             }
             if (!(handshake_ ? on_handshake_reply(*reply) : on_reply(*reply))) { break; }
         }
-        if (lifecycle_.phase() == Phase::ready) { on_replies_end(bytes, replies); }
+        const bool is_more_due = lifecycle_.phase() == Phase::ready && on_replies_end(bytes, replies);
         if (link != link_) { return; }
         if (error) { return lose_for_protocol(error, error.message()); }
-        if (replies == 0) { return link->read(); }
-        // Those who have their replies now go first: what they send is under way while the socket is found empty.
-        asio::post(io_->strand, [self = shared_from_this(), link] {
+        if (replies == 0 || !is_more_due) { return link->read(); }
+        // Those who have their replies now go first: what they send is under way while more arrives, which then is read as one.
+        io_->strand->post([self = shared_from_this(), link] {
             if (link == self->link_) { link->read(); }
         });
     }
 
-    [[nodiscard]] bool on_handshake_reply(const Reply& reply) {
+    [[gnu::cold]] [[nodiscard]] bool on_handshake_reply(const Reply& reply) {
         switch (handshake_->next(reply)) {
         case Handshake::Progress::waiting: return true;
         case Handshake::Progress::done: perform(lifecycle_.shaken_hands(Clock::now())); return true;
@@ -325,14 +344,29 @@ private:
         if (link_) { std::exchange(link_, nullptr)->close(); }
     }
 
-    void on_context_shutdown() noexcept override {
+    [[gnu::cold]] void on_context_shutdown() noexcept override {
         on_gone();
         lifecycle_.close();
         is_ready_.store(false, std::memory_order_relaxed);
         drop_link();
         if (lookup_) { std::exchange(lookup_, nullptr)->abandon(); }
-        io_.reset();
+        drop_io();
         members_.reset();
+    }
+
+    /// In [0, 1). For pauses that must differ between clients: SplitMix64, stirred by the time.
+    [[gnu::cold]] [[nodiscard]] double random() noexcept {
+        random_ += 0x9e3779b97f4a7c15U ^ static_cast<std::uint64_t>(Clock::now().time_since_epoch().count());
+        std::uint64_t mixed = (random_ ^ (random_ >> 30U)) * 0xbf58476d1ce4e5b9U;
+        mixed = (mixed ^ (mixed >> 27U)) * 0x94d049bb133111ebU;
+        return static_cast<double>((mixed ^ (mixed >> 31U)) >> 11U) * 0x1p-53;
+    }
+
+    [[gnu::cold]] void drop_io() noexcept {
+        if (!io_) { return; }
+        const auto strand = io_->strand;
+        io_.reset();
+        strand->abandon();
     }
 
     Target target_;
@@ -352,7 +386,7 @@ private:
     Clock::time_point look_up_begun_{};
     bool has_been_open_ = false;
     bool is_known_to_be_down_ = false;
-    std::minstd_rand random_{std::random_device{}()};
+    std::uint64_t random_ = reinterpret_cast<std::uintptr_t>(this);
     std::atomic<bool> is_ready_{false};
     std::atomic<bool> is_unused_{true};
     std::atomic<std::uint64_t> reconnects_{0};

@@ -22,7 +22,7 @@ class Handshake {
 public:
     enum class Progress { waiting, done, refused };
 
-    explicit Handshake(const ConnectionOptions& options) {
+    [[gnu::cold]] explicit Handshake(const ConnectionOptions& options) {
         if (options.username || options.password) {
             const std::string& password = password_ = options.password.value_or("");
             user_ = options.username.value_or("default");
@@ -40,7 +40,7 @@ public:
     [[nodiscard]] const std::string& bytes() const noexcept { return bytes_; }
 
     /// Takes the next answer.
-    [[nodiscard]] Progress next(const hiredis::Reply& reply) {
+    [[gnu::cold]] [[nodiscard]] Progress next(const hiredis::Reply& reply) {
         const Stage stage = stages_[answered_++];
         const bool is_expected = reply.is_status(stage == Stage::ping ? "PONG" : "OK");
         if (!is_expected && !is_harmless(stage, reply)) {
@@ -56,12 +56,12 @@ public:
 private:
     enum class Stage { auth, select, name, ping };
 
-    void add(Stage stage, std::initializer_list<std::string_view> arguments) {
+    [[gnu::cold]] void add(Stage stage, std::initializer_list<std::string_view> arguments) {
         append_command(bytes_, {arguments.begin(), arguments.size()});
         stages_.push_back(stage);
     }
 
-    [[nodiscard]] static bool is_harmless(Stage stage, const hiredis::Reply& reply) {
+    [[gnu::cold]] [[nodiscard]] static bool is_harmless(Stage stage, const hiredis::Reply& reply) {
         if (!reply.is_error()) { return false; }
         const ServerError error = server_error(reply.text());
         switch (stage) {
@@ -72,7 +72,7 @@ private:
         }
     }
 
-    [[nodiscard]] std::string describe(Stage stage, const hiredis::Reply& reply) const {
+    [[gnu::cold]] [[nodiscard]] std::string describe(Stage stage, const hiredis::Reply& reply) const {
         std::string text;
         switch (stage) {
         case Stage::auth: text = "AUTH for user \"" + printable(user_) + "\""; break;

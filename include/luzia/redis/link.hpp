@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/hiredis/reader.hpp>
+#include <luzia/redis/pipeline.hpp>
 #include <luzia/redis/transport.hpp>
 
 #include <cstddef>
@@ -43,19 +44,24 @@ public:
     [[nodiscard]] bool has_unread() { return transport_->has_unread(); }
     [[nodiscard]] std::string describe(const error_code& error) { return transport_->describe(error); }
 
-    /// Writes what stands in `outgoing`, or the rest of it. Where all of it could be written at once nothing is reported.
+    /// Writes what stands in `outgoing` and `payload`, or the rest of it. Where all of it could be written at once nothing is reported.
     void write() {
         is_writing_ = true;
-        if (wrote(transport_->try_write(asio::buffer(outgoing.data() + written_, outgoing.size() - written_)))) { return; }
-        transport_->write_some(asio::buffer(outgoing.data() + written_, outgoing.size() - written_), callback(Event::written));
+        for (;;) {
+            const asio::const_buffer next = unwritten();
+            const std::size_t bytes = transport_->try_write(next);
+            if (wrote(bytes)) { return; }
+            if (bytes < next.size()) { return transport_->write_some(unwritten(), callback(Event::written)); }
+        }
     }
 
-    /// Counts what was written; true once all of `outgoing` was, which is then empty.
+    /// Counts what was written; true once all of `outgoing` and `payload` was, which are then empty.
     [[nodiscard]] bool wrote(std::size_t bytes) {
         written_ += bytes;
-        if (written_ < outgoing.size()) { return false; }
+        if (written_ < outgoing.size() + payload.bytes.size()) { return false; }
         written_ = 0;
         is_writing_ = false;
+        if (!payload.bytes.empty()) { payload = Payload(); }
         outgoing.clear();
         if (outgoing.capacity() > largest_kept) { outgoing = std::string(); }
         return true;
@@ -71,8 +77,20 @@ public:
 
     hiredis::Reader reader;
     std::string outgoing;
+    Payload payload; ///< written inside of `outgoing`
 
 private:
+    /// As far as it lies in one piece.
+    [[nodiscard]] asio::const_buffer unwritten() const noexcept {
+        const std::string& large = payload.bytes;
+        if (large.empty()) { return asio::buffer(outgoing.data() + written_, outgoing.size() - written_); }
+        if (written_ < payload.place) { return asio::buffer(outgoing.data() + written_, payload.place - written_); }
+        const std::size_t behind = written_ - payload.place;
+        if (behind < large.size()) { return asio::buffer(large.data() + behind, large.size() - behind); }
+        const std::size_t rest = written_ - large.size();
+        return asio::buffer(outgoing.data() + rest, outgoing.size() - rest);
+    }
+
     static constexpr std::size_t largest_kept = 1024UL * 1024;
 
     TransportCallback callback(Event event) { return {shared_from_this(), event}; }

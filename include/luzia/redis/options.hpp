@@ -45,14 +45,14 @@ struct ConnectionOptions {
 
 namespace detail {
 
-inline void require(bool holds, const char* what) {
+[[gnu::cold]] inline void require(bool holds, const char* what) {
     if (!holds) { throw std::invalid_argument(std::string("luzia: ") + what); }
 }
 
 } // namespace detail
 
 /// Throws `std::invalid_argument`, naming the member and what it may be.
-inline void validate(const ConnectionOptions& options) {
+[[gnu::cold]] inline void validate(const ConnectionOptions& options) {
     using detail::require;
     using std::chrono::milliseconds;
     // What fits a timer for sure, in any of its units.

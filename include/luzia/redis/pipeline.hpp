@@ -39,10 +39,19 @@ struct PendingCommand {
     return command + (arguments > included ? (arguments - included) * argument : 0);
 }
 
-/// Commands that are written as one.
+/// A large argument that is written from where it is, and not copied: `bytes` belong into the others at `place`.
+struct Payload {
+    std::string bytes;
+    std::size_t place = 0;
+};
+
+/// Commands that are written as one. A command with a payload has a batch to itself.
 struct Batch {
     std::string bytes;
     std::vector<PendingCommand> commands;
+    Payload payload = {};
+
+    [[nodiscard]] std::size_t size() const noexcept { return bytes.size() + payload.bytes.size(); }
 };
 
 namespace detail {
@@ -90,7 +99,7 @@ public:
     }
 
     /// Takes out the handlers whose deadline has passed.
-    void take_expired(TimePoint now, std::vector<ReplyHandler*>& expired) {
+    [[gnu::cold]] void take_expired(TimePoint now, std::vector<ReplyHandler*>& expired) {
         for (PendingCommand* next = next_attended(); next != nullptr && next->deadline <= now; next = next_attended()) {
             expired.push_back(next->handler);
             next->handler = nullptr;
@@ -103,7 +112,7 @@ public:
     }
 
     /// Takes out every handler and forgets the commands; returns what they cost.
-    std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
+    [[gnu::cold]] std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
         std::size_t cost = 0;
         for (const Batch& batch : batches_) {
             for (std::size_t i = &batch == &batches_.front() ? popped_ : 0; i < batch.commands.size(); ++i) {
@@ -204,31 +213,41 @@ class Outbox : public detail::CommandQueue {
 public:
     /// What a batch holds, unless a single command is larger.
     static constexpr std::size_t batch_bytes = 64UL * 1024;
+    static constexpr std::size_t least_payload = batch_bytes;
 
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
     /// Of the command that will be written first. Only where there is one.
     [[nodiscard]] Ticket first_ticket() const noexcept { return batches_.front().commands.front().ticket; }
 
-    /// The new command, until the next call.
-    const PendingCommand& append(std::span<const std::string_view> arguments, ReplyHandler* handler, TimePoint deadline) {
+    /// The new command, until the next call. `payload`, where there is one, is an argument that may be taken; where it is large, it is.
+    const PendingCommand& append(std::span<const std::string_view> arguments, ReplyHandler* handler, TimePoint deadline,
+                                 std::string* payload = nullptr) {
+        if (payload != nullptr && payload->size() < least_payload) { payload = nullptr; }
         // Whatever runs out of memory does so before anything is changed: half a command would swallow those after it.
-        const std::size_t longest = longest_command_size(arguments);
+        const std::size_t longest = longest_command_size(arguments) - (payload != nullptr ? payload->size() : 0);
+        if (payload != nullptr && !batches_.empty() && !batches_.back().commands.empty()) { add_batch(); }
         std::string& out = room_for(longest).bytes;
         const std::size_t before = out.size();
         if (before + longest > out.capacity()) { out.reserve(std::max(before + longest, std::min(2 * out.capacity(), batch_bytes))); }
         push({handler, next_ticket_, deadline, 0, 0, handler == nullptr});
-        append_command(out, arguments);
+        Batch& batch = batches_.back();
+        if (payload != nullptr) {
+            batch.payload.place = append_command_around(out, arguments, *payload);
+            batch.payload.bytes = std::move(*payload);
+        } else {
+            append_command(out, arguments);
+        }
         ++next_ticket_;
-        PendingCommand& command = batches_.back().commands.back();
-        command.bytes = out.size() - before;
+        PendingCommand& command = batch.commands.back();
+        command.bytes = out.size() - before + batch.payload.bytes.size();
         command.cost = command.bytes + overhead_of(arguments.size());
         bytes_ += command.bytes;
         return command;
     }
 
-    /// Moves what is still wanted of the oldest batch to `buffer` (empty) and `in_flight`. Returns what the unwanted of it cost: they are
-    /// never sent.
-    std::size_t move_batch(std::string& buffer, InFlight& in_flight) {
+    /// Moves what is still wanted of the oldest batch to `buffer` (empty), `payload` and `in_flight`. Returns what the unwanted of it cost:
+    /// they are never sent.
+    std::size_t move_batch(std::string& buffer, Payload& payload, InFlight& in_flight) {
         if (batches_.empty()) { return 0; }
         std::size_t dropped = 0;
         if (!std::all_of(batches_.front().commands.begin(), batches_.front().commands.end(), is_wanted)) { dropped = drop_unwanted(); }
@@ -236,14 +255,15 @@ public:
         // Whatever runs out of memory does so before anything is moved.
         if (!batches_.front().commands.empty()) { in_flight.reserve_batch(); }
         Batch oldest = pop_batch();
-        bytes_ -= oldest.bytes.size();
+        bytes_ -= oldest.size();
         buffer.swap(oldest.bytes);
+        payload = std::move(oldest.payload);
         recycle(std::move(oldest.bytes));
         if (!oldest.commands.empty()) { in_flight.fill(std::move(oldest.commands)); }
         return dropped;
     }
 
-    std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
+    [[gnu::cold]] std::size_t take_all(std::vector<ReplyHandler*>& handlers) {
         bytes_ = 0;
         return CommandQueue::take_all(handlers);
     }
@@ -254,7 +274,7 @@ private:
     }
 
     /// Cuts out of the oldest batch what nobody waits for any more; returns what it cost.
-    std::size_t drop_unwanted() {
+    [[gnu::cold]] std::size_t drop_unwanted() {
         Batch& oldest = batches_.front();
         Batch wanted;
         std::size_t dropped = 0;
@@ -268,18 +288,18 @@ private:
             }
             offset += command.bytes;
         }
-        bytes_ -= oldest.bytes.size() - wanted.bytes.size();
+        bytes_ -= oldest.size() - wanted.size(); // a payload's command is alone, and unwanted
         size_ -= oldest.commands.size() - wanted.commands.size();
         oldest = std::move(wanted);
         return dropped;
     }
 
     [[nodiscard]] Batch& room_for(std::size_t size) {
-        if (batches_.empty() || (!batches_.back().commands.empty() && batches_.back().bytes.size() + size > batch_bytes)) {
-            batches_.push_back({std::exchange(spare_bytes_, {}), spare_room_.take()});
-        }
+        if (batches_.empty() || (!batches_.back().commands.empty() && batches_.back().size() + size > batch_bytes)) { add_batch(); }
         return batches_.back();
     }
+
+    void add_batch() { batches_.push_back({std::exchange(spare_bytes_, {}), spare_room_.take()}); }
 
     /// The next batch grows into the memory of one that is gone.
     void recycle(std::string bytes) noexcept {

@@ -6,9 +6,9 @@
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/post.hpp>
 
 #include <netdb.h>
+#include <pthread.h>
 #include <signal.h>
 
 #include <cstddef>
@@ -18,8 +18,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -32,28 +30,24 @@ public:
     /// The addresses, none where the name is not known. On the strand, unless `abandon` came first.
     using Callback = std::function<void(std::vector<Endpoint> endpoints)>;
 
-    Lookup(const StreamExecutor& executor, Callback callback) : executor_(executor), callback_(std::move(callback)) {}
+    [[gnu::cold]] Lookup(std::shared_ptr<Strand> strand, Callback callback) : strand_(std::move(strand)), callback_(std::move(callback)) {}
 
-    void start(std::string host, std::uint16_t port) {
+    [[gnu::cold]] void start(std::string host, std::uint16_t port) {
         error_code error;
         const auto address = asio::ip::make_address(host, error);
         if (!error) { return finish({asio::ip::tcp::endpoint(address, port)}); }
         const NoSignals for_the_thread;
-        try {
-            std::thread([self = shared_from_this(), host = std::move(host), port] {
-                try {
-                    self->finish(look_up(host, port));
-                } catch (...) {} // no memory: it is as one that never returns
-            }).detach();
-        } catch (const std::system_error&) {
-            finish({}); // no thread to be had
-        }
+        auto question = std::make_unique<Question>(Question{shared_from_this(), std::move(host), port});
+        pthread_t thread{};
+        if (::pthread_create(&thread, nullptr, ask, question.get()) != 0) { return finish({}); } // no thread to be had
+        static_cast<void>(question.release());
+        ::pthread_detach(thread);
     }
 
-    /// Nobody wants the result any more; from here on the executor is not touched. Any thread.
-    void abandon() {
+    /// Nobody wants the result any more; from here on the strand is not touched. Any thread.
+    [[gnu::cold]] void abandon() {
         const std::scoped_lock lock(mutex_);
-        executor_.reset();
+        strand_.reset();
         callback_ = nullptr;
     }
 
@@ -61,20 +55,34 @@ private:
     /// A thread inherits its creator's mask: the program's signals are not for this one to handle.
     class NoSignals {
     public:
-        NoSignals() noexcept {
+        [[gnu::cold]] NoSignals() noexcept {
             sigset_t all;
             ::sigfillset(&all);
             ::pthread_sigmask(SIG_SETMASK, &all, &before_);
         }
         NoSignals(const NoSignals&) = delete;
         NoSignals& operator=(const NoSignals&) = delete;
-        ~NoSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+        [[gnu::cold]] ~NoSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
     private:
         sigset_t before_;
     };
 
-    [[nodiscard]] static std::vector<Endpoint> look_up(const std::string& host, std::uint16_t port) {
+    struct Question {
+        std::shared_ptr<Lookup> self;
+        std::string host;
+        std::uint16_t port;
+    };
+
+    [[gnu::cold]] static void* ask(void* given) {
+        const std::unique_ptr<Question> question(static_cast<Question*>(given));
+        try {
+            question->self->finish(look_up(question->host, question->port));
+        } catch (...) {} // no memory: it is as one that never returns
+        return nullptr;
+    }
+
+    [[gnu::cold]] [[nodiscard]] static std::vector<Endpoint> look_up(const std::string& host, std::uint16_t port) {
         addrinfo hints{};
         hints.ai_socktype = SOCK_STREAM;
         hints.ai_flags = AI_NUMERICSERV;
@@ -88,22 +96,22 @@ private:
         return endpoints;
     }
 
-    void finish(std::vector<Endpoint> endpoints) {
+    [[gnu::cold]] void finish(std::vector<Endpoint> endpoints) {
         const std::scoped_lock lock(mutex_);
-        if (!executor_) { return; }
-        asio::post(*executor_, [self = shared_from_this(), endpoints = std::move(endpoints)]() mutable {
+        if (!strand_) { return; }
+        strand_->post([self = shared_from_this(), endpoints = std::move(endpoints)]() mutable {
             Callback callback;
             {
                 const std::scoped_lock inner(self->mutex_);
                 callback = std::exchange(self->callback_, nullptr);
-                self->executor_.reset();
+                self->strand_.reset();
             }
             if (callback) { callback(std::move(endpoints)); }
         });
     }
 
     std::mutex mutex_;
-    std::optional<StreamExecutor> executor_;
+    std::shared_ptr<Strand> strand_;
     Callback callback_;
 };
 

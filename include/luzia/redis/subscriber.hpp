@@ -58,7 +58,7 @@ public:
     void close() {
         const std::scoped_lock lock(mutex_);
         if (std::exchange(is_closed_, true)) { return; }
-        asio::post(strand(), [self = self_pointer()] {
+        strand().post([self = self_pointer()] {
             self->hang_up();
             self->deadline_timer().cancel();
             self->wanted_.clear();
@@ -83,7 +83,7 @@ private:
         if (is_closed_) { return; }
         changes_.push_back(std::move(change));
         if (std::exchange(is_awake_, true)) { return; }
-        asio::post(strand(), [self = self_pointer()] { self->take_changes(); });
+        strand().post([self = self_pointer()] { self->take_changes(); });
     }
 
     void take_changes() {
@@ -175,9 +175,10 @@ private:
         return true;
     }
 
-    void on_replies_end(std::size_t, std::size_t replies) override {
+    [[nodiscard]] bool on_replies_end(std::size_t, std::size_t replies) override {
         if (replies > 0) { note_life(); }
         if (phase() == Phase::ready) { flush(); }
+        return false;
     }
 
     void on_gone() noexcept override {
@@ -200,10 +201,9 @@ private:
         // Looked at now and then: what is owed may become due earlier than what the timer was set for.
         const auto due = phase() == Phase::ready ? limit() : Clock::now() + options_.command_timeout;
         deadline_timer().expires_at(std::min(due, Clock::now() + options_.command_timeout));
-        deadline_timer().async_wait([self = self_pointer()](error_code error) {
+        wait(deadline_timer(), [self = self_pointer()] {
             self->is_armed_ = false;
-            if (error) { return; }
-            self->after_arrivals([self] { self->judge(); });
+            self->after_arrivals({[](Dialer& dialer, std::uint64_t) { static_cast<Subscriber&>(dialer).judge(); }});
         });
     }
 

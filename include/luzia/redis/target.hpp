@@ -11,12 +11,12 @@ namespace luzia::redis {
 
 /// `host` and `port`, or the `path` of a Unix socket.
 struct Target {
-    explicit Target(const Url& url) : host(url.host), port(url.port), path(url.path) {}
+    [[gnu::cold]] explicit Target(const Url& url) : host(url.host), port(url.port), path(url.path) {}
 
-    [[nodiscard]] bool is_socket_path() const noexcept { return !path.empty(); }
+    [[gnu::cold]] [[nodiscard]] bool is_socket_path() const noexcept { return !path.empty(); }
 
     /// For log lines.
-    [[nodiscard]] std::string text() const {
+    [[gnu::cold]] [[nodiscard]] std::string text() const {
         return is_socket_path() ? printable(path, 256) : printable(host, 256) + ':' + std::to_string(port);
     }
 

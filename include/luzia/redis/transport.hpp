@@ -2,14 +2,13 @@
 #pragma once
 
 #include <luzia/core/error.hpp>
+#include <luzia/redis/strand.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/basic_stream_socket.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/strand.hpp>
 
 #include <fcntl.h>
 
@@ -21,9 +20,6 @@
 
 namespace luzia::redis {
 
-namespace asio = boost::asio;
-
-using StreamExecutor = asio::strand<asio::any_io_executor>;
 using Endpoint = asio::generic::stream_protocol::endpoint;
 
 /// Who is told that a transport has done something. Owned through the callback, so that buffers outlive the operation.
@@ -93,24 +89,24 @@ void prepare(Socket& socket) {
 /// TCP and Unix sockets.
 class PlainTransport final : public Transport {
 public:
-    explicit PlainTransport(const StreamExecutor& executor) : socket_(executor) {}
+    explicit PlainTransport(const StreamExecutor& executor) : strand_(executor.strand()), socket_(strand_->outer()) {}
 
-    void connect(const Endpoint& endpoint, TransportCallback callback) override {
+    [[gnu::cold]] void connect(const Endpoint& endpoint, TransportCallback callback) override {
         error_code error;
         socket_.open(endpoint.protocol(), error);
         if (error) { return fail(error, std::move(callback)); }
         detail::prepare(socket_);
-        socket_.async_connect(endpoint, std::move(callback));
+        socket_.async_connect(endpoint, on_strand(std::move(callback)));
     }
 
-    void secure(TransportCallback callback) override { fail(error_code(), std::move(callback)); }
+    [[gnu::cold]] void secure(TransportCallback callback) override { fail(error_code(), std::move(callback)); }
 
     void read_some(asio::mutable_buffer buffer, TransportCallback callback) override {
-        socket_.async_read_some(buffer, std::move(callback));
+        socket_.async_read_some(buffer, on_strand(std::move(callback)));
     }
 
     void write_some(asio::const_buffer buffer, TransportCallback callback) override {
-        socket_.async_write_some(buffer, std::move(callback));
+        socket_.async_write_some(buffer, on_strand(std::move(callback)));
     }
 
     [[nodiscard]] std::size_t try_write(asio::const_buffer buffer) noexcept override {
@@ -123,17 +119,35 @@ public:
         return socket_.available(ignored) > 0;
     }
 
-    void close() noexcept override {
+    [[gnu::cold]] void close() noexcept override {
         error_code ignored;
         socket_.close(ignored);
     }
 
 private:
-    void fail(error_code error, TransportCallback callback) {
-        asio::post(socket_.get_executor(), [error, callback = std::move(callback)]() mutable { callback(error); });
+    /// The socket itself is not on the strand: what is done hops there by a task, which is cheaper to run and to compile.
+    class OnStrand {
+    public:
+        OnStrand(std::shared_ptr<Strand> strand, TransportCallback callback) noexcept
+            : strand_(std::move(strand)), callback_(std::move(callback)) {}
+
+        void operator()(error_code error, std::size_t bytes = 0) {
+            strand_->dispatch([callback = std::move(callback_), error, bytes]() mutable { callback(error, bytes); });
+        }
+
+    private:
+        std::shared_ptr<Strand> strand_;
+        TransportCallback callback_;
+    };
+
+    [[nodiscard]] OnStrand on_strand(TransportCallback callback) const noexcept { return {strand_, std::move(callback)}; }
+
+    [[gnu::cold]] void fail(error_code error, TransportCallback callback) {
+        strand_->post([error, callback = std::move(callback)]() mutable { callback(error); });
     }
 
-    asio::basic_stream_socket<asio::generic::stream_protocol, StreamExecutor> socket_;
+    std::shared_ptr<Strand> strand_;
+    asio::basic_stream_socket<asio::generic::stream_protocol, asio::any_io_executor> socket_;
 };
 
 } // namespace luzia::redis
