@@ -1,8 +1,6 @@
 // What a worker in C++ answers: commands for some workers and not for others, ids and failures of any text, with Celery asking.
-#include "../support/celery.hpp"
-#include "../support/celery_worker.hpp"
-#include "../support/redis_server.hpp"
 #include "../support/run.hpp"
+#include "../support/running_worker.hpp"
 
 #include <luzia/celery/worker.hpp>
 
@@ -58,10 +56,6 @@ private:
     std::future<void> ended_;
     std::thread thread_;
 };
-
-int peer(const RedisServer& server, const std::vector<std::string>& arguments) {
-    return CeleryPeer(CelerySettings(server), arguments).wait();
-}
 
 TEST(CeleryAnswers, ACommandWithAPatternIsObeyedWhereTheNameFits) {
     const LogLines log;

@@ -322,6 +322,7 @@ TEST(CeleryClient, BadInputIsAnErrorAndNothingIsSent) {
         add(TaskError::invalid_retries, "t", {}, [](Options& o) { o.retries = -1; });
         add(TaskError::invalid_headers, "t", {}, [](Options& o) { o.headers = Json::array(); });
         add(TaskError::invalid_headers, "t", {}, [](Options& o) { o.headers = Json::object({{"timelimit", Json::array({1})}}); });
+        add(TaskError::invalid_headers, "t", {}, [](Options& o) { o.headers = Json::object({{"_children", "x"}}); });
         add(TaskError::unencodable, "t", celery::args("\xff"), as_is);
         add(TaskError::unencodable, "t", celery::args().kwarg("\xff", 1), as_is);
         add(TaskError::unencodable, "t", celery::Arguments(Json(), Json::object()), as_is);

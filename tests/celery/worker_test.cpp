@@ -26,10 +26,6 @@ using celery::Json;
 using luzia::Error;
 using luzia::error_code;
 
-int peer(const RedisServer& server, const std::vector<std::string>& arguments) {
-    return CeleryPeer(CelerySettings(server), arguments).wait();
-}
-
 TEST(CeleryWorker, RunsWhatPythonSends) {
     const LogLines log;
     RedisServer server;

@@ -67,6 +67,11 @@ private:
     std::thread thread_;
 };
 
+/// Runs a mode of the Python side; 0 where everything was as it should be.
+inline int peer(const RedisServer& server, const std::vector<std::string>& arguments) {
+    return CeleryPeer(CelerySettings(server), arguments).wait();
+}
+
 /// A message as it stands in its queue.
 inline std::string envelope_with(const std::string& task, const std::string& id, const luzia::celery::Json& args,
                                  const luzia::celery::Json& embed, const std::function<void(luzia::celery::Message&)>& change = {},

@@ -38,6 +38,9 @@ TEST(CeleryJson, ReadsAndWritesWhatPythonDoes) {
     EXPECT_EQ(celery::parse_json(R"("\udc00\ud83d\ude00\ud83d")"), "\xef\xbf\xbd\xf0\x9f\x98\x80\xef\xbf\xbd");
     EXPECT_EQ(celery::parse_json(R"("\\ud800\ud800")"), "\\ud800\xef\xbf\xbd");
     EXPECT_TRUE(celery::parse_json("1180591620717411303424")->is_number_float());
+    const std::string key_of_2048_bits = "3" + std::string(616, '2');
+    EXPECT_EQ(celery::parse_json("[" + key_of_2048_bits + ", -" + key_of_2048_bits + ", 7, 1.5, \"" + key_of_2048_bits + "\"]"),
+              Json::array({HUGE_VAL, -HUGE_VAL, 7, 1.5, key_of_2048_bits}));
 }
 
 TEST(CeleryJson, RefusesTheRest) {

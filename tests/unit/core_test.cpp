@@ -786,6 +786,9 @@ TEST(ServerError, IsTheFirstWordOfTheReply) {
         {"wrongtype lower case", ServerError::other},
         {"WRONGTYPES", ServerError::other},
         {"ERR WRONGTYPE", ServerError::other},
+        {"ERR Error running script (call to f_0123): @user_script:7: something", ServerError::other},
+        {"ERR Error running script", ServerError::other},
+        {"ERR @user_script: 1: OOM", ServerError::other},
     };
     std::set<ServerError> seen;
     for (const auto& [text, expected] : cases) {
@@ -797,6 +800,15 @@ TEST(ServerError, IsTheFirstWordOfTheReply) {
     }
     EXPECT_EQ(seen.size(), static_cast<std::size_t>(ServerError::busygroup));
     EXPECT_EQ(error_code(ServerError::other).message(), "the server answered with an error");
+}
+
+TEST(ServerErrors, OfAScriptAreThoseOfItsCommands) {
+    const std::string before = "ERR Error running script (call to f_0123): @user_script:1: @user_script: 1: ";
+    EXPECT_EQ(server_error(before + "-OOM command not allowed when used memory > 'maxmemory'."), ServerError::oom);
+    EXPECT_EQ(server_error("ERR Error running script (call to f_0123): @user_script:12: WRONGTYPE Operation against"),
+              ServerError::wrongtype);
+    EXPECT_EQ(server_error("ERR Error running script (call to f_0123): @user_script: 12: -READONLY You can't write"),
+              ServerError::readonly);
 }
 
 TEST(Outcome, OfEveryError) {

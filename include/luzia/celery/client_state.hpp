@@ -41,7 +41,8 @@ public:
         if (!backend) { return; }
         backend_ = broker && broker->is_same(*backend) ? broker_ : backend->connect(executor, log_);
         hub_ = std::make_shared<ResultHub>(executor, backend_, result_key_prefix_, options.timeout);
-        hub_->start(redis::Subscriber::create(executor, backend->target, backend->options, log_, hub_));
+        patient_ = backend->connect(executor, log_, patience(options));
+        hub_->start(patient_, redis::Subscriber::create(executor, backend->target, backend->options, log_, hub_));
     }
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_.get(); }
@@ -61,6 +62,7 @@ public:
         if (hub_) { hub_->close(); }
         if (broker_) { broker_->close(); }
         if (backend_) { backend_->close(); }
+        if (patient_) { patient_->close(); }
     }
 
 private:
@@ -73,6 +75,7 @@ private:
     int database_ = 0;
     std::shared_ptr<redis::Connection> broker_;
     std::shared_ptr<redis::Connection> backend_;
+    std::shared_ptr<redis::Connection> patient_; ///< to the results, for large ones
     std::shared_ptr<ResultHub> hub_;
 };
 

@@ -150,6 +150,7 @@ inline void accept(const CorePtr& core, DeliveryPtr delivery) {
             continue;
         }
         core->arriving.pop_front();
+        core->io->hungry.set(); // there may be room now
         if (reply.is_nil() || !read_claimed(*delivery, reply.text())) {
             ++core->stats.lost;
             continue;
@@ -196,13 +197,16 @@ struct Lists {
     return lists;
 }
 
-/// Takes up to `most` messages. Returns how many came, or nothing where the broker does not answer.
+/// What a message may grow by when it is put back, or tried again.
+inline constexpr std::size_t more_when_tried_again = 4096;
+
+/// Takes up to `most` messages. Returns how many came, or nothing where the broker does not answer, or refuses.
 [[nodiscard]] inline asio::awaitable<std::optional<std::size_t>> claim(CorePtr core, std::size_t most, std::size_t turn) {
     Lists lists = lists_in_turn(*core, turn);
     redis::Words keys{core->key("unacked"), core->key("unacked_index"), core->key(core->options.dead_letter_list)};
     keys.insert(keys.end(), lists.keys.begin(), lists.keys.end());
-    redis::Words arguments{std::to_string(most), std::to_string(core->options.max_message_bytes), std::to_string(core->large),
-                           core->tag_prefix, std::to_string(core->next_tag)};
+    redis::Words arguments{std::to_string(most), std::to_string(core->options.max_message_bytes + more_when_tried_again),
+                           std::to_string(large), core->tag_prefix, std::to_string(core->next_tag)};
     arguments.insert(arguments.end(), lists.names.begin(), lists.names.end());
     const std::uint64_t first = core->next_tag;
     core->next_tag += most;
@@ -226,9 +230,8 @@ struct Lists {
         core->warn("dead letter", std::to_string(dead) + " messages that are no JSON objects, or too large, went to " +
                                       printable(core->options.dead_letter_list));
     }
-    if (const std::string& problem = found[1].text(); !problem.empty()) {
-        core->warn("claiming", "not every message can be claimed: " + printable(problem, 200));
-    }
+    const std::string& problem = found[1].text();
+    if (!problem.empty()) { core->warn("claiming", "not every message can be claimed: " + printable(problem, 200)); }
     std::size_t taken = 0;
     for (std::size_t i = 2; i + 2 < found.size(); i += 3, ++taken) {
         const auto place = static_cast<std::size_t>(found[i + 1].integer());
@@ -246,6 +249,7 @@ struct Lists {
         }
     }
     dispatch(core);
+    if (taken == 0 && dead == 0 && !problem.empty()) { co_return std::nullopt; } // waking at once would change nothing
     co_return taken + static_cast<std::size_t>(dead);
 }
 

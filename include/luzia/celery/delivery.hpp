@@ -58,6 +58,10 @@ public:
         const std::scoped_lock lock(mutex_);
         end_ = std::move(end);
     }
+    [[nodiscard]] bool has_ended() {
+        const std::scoped_lock lock(mutex_);
+        return end_.has_value();
+    }
     [[nodiscard]] std::optional<HandlerEnd> take_end() {
         const std::scoped_lock lock(mutex_);
         return std::exchange(end_, std::nullopt);
@@ -85,6 +89,7 @@ struct Delivery {
     std::shared_ptr<Run> run;
     std::optional<asio::steady_timer> event; ///< of its run: set off by the end, and by what ends the wait for it
     bool is_terminated = false;              ///< somebody revoked it while it ran
+    bool is_ending = false;                  ///< how it ended is being told
     bool is_acked = false;
     bool is_lost = false; ///< somebody took it back
 

@@ -93,7 +93,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     bool is_soft_over = false;
     std::optional<HandlerEnd> end;
     const auto is_over = [&] {
-        if (!end) { end = run->take_end(); }
+        if (!end && !run->is_abandoned) { end = run->take_end(); }
         return end || delivery->is_terminated || run->is_abandoned;
     };
     while (!is_over()) {
@@ -209,6 +209,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     if (!settings.ack_late.value_or(core->options.ack_late)) {
         const bool is_held = co_await ack(core, delivery);
         if (!is_held || !may_begin(*core)) { co_return; } // somebody has it already
+        delivery->is_ending = false;
     }
     if (core->options.track_started && delivery->stores("STARTED")) {
         Json who = Json::object();

@@ -104,6 +104,24 @@ private:
     Json options_;
 };
 
+/// The ids that somebody may wait for behind a signature which is not sent: its own, and those of what it is put together of.
+inline void add_ids_behind(const Json& signature, std::vector<std::string>& ids) {
+    constexpr std::size_t most = 10'000;
+    if (signature.is_array()) {
+        for (const Json& one : signature) {
+            add_ids_behind(one, ids);
+        }
+    }
+    if (!signature.is_object() || ids.size() >= most) { return; }
+    const std::string id = FollowUpOptions(signature).text("task_id");
+    if (is_task_id(id) && std::find(ids.begin(), ids.end(), id) == ids.end()) { ids.push_back(id); }
+    const auto kwargs = signature.find("kwargs");
+    if (kwargs == signature.end() || !kwargs->is_object() || signature.value("subtask_type", Json()).is_null()) { return; }
+    for (const char* const part : {"tasks", "header", "body"}) {
+        if (const auto found = kwargs->find(part); found != kwargs->end()) { add_ids_behind(*found, ids); }
+    }
+}
+
 /// A message to be sent, or why it can't be.
 using FollowUp = boost::system::result<Outgoing, std::string>;
 

@@ -48,8 +48,19 @@ inline constexpr std::size_t deepest = 512;
     return value;
 }
 
-/// What Python's json module writes beyond JSON, made JSON: NaN and the infinities become strings that start with `mark`, and half a
-/// surrogate pair the replacement character.
+// No double has more digits before its point.
+inline constexpr std::size_t largest_integer = 308;
+
+/// The bytes of the integer that the text begins with; 0 where it does not, or where it goes on as another number.
+[[nodiscard]] inline std::size_t integer_size(std::string_view text) {
+    const std::size_t sign = text.starts_with('-') ? 1 : 0;
+    const std::size_t end = std::min(text.size(), text.find_first_not_of("0123456789", sign));
+    const bool goes_on = end < text.size() && (text[end] == '.' || text[end] == 'e' || text[end] == 'E');
+    return end == sign || goes_on ? 0 : end;
+}
+
+/// What Python's json module writes beyond JSON, made JSON: NaN and the infinities become strings that start with `mark`, as do integers that no
+/// double is large enough for, and half a surrogate pair the replacement character.
 [[nodiscard]] inline std::string plain_json(std::string_view text, const std::string& mark) {
     std::string plain;
     plain.reserve(text.size() + 64);
@@ -66,6 +77,15 @@ inline constexpr std::size_t deepest = 512;
                 break;
             }
             if (is_number) { continue; }
+            if (const std::size_t digits = integer_size(text.substr(i)); digits > largest_integer) {
+                plain.append("\"").append(mark).append(c == '-' ? "-Infinity\"" : "Infinity\"");
+                i += digits - 1;
+                continue;
+            } else if (digits != 0) {
+                plain.append(text.substr(i, digits));
+                i += digits - 1;
+                continue;
+            }
             is_in_string = c == '"';
             plain += c;
             continue;

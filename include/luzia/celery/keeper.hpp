@@ -75,19 +75,20 @@ namespace luzia::celery::detail {
         redis::Words lock{"SET", core->key("unacked_mutex"), whose, "PX", lock_time, "NX"};
         auto [lock_error, locked] = co_await redis::execute(core->broker, std::move(lock), core->strand(), quietly);
         if (!lock_error && locked.is_status("OK")) {
+            constexpr std::size_t page = 100;
+            std::size_t stuck = 0; // those that can't be put back now are passed over
             for (bool is_more = true; is_more && !core->is_stopping;) {
-                is_more = false;
                 redis::Words keys{core->key("unacked"), core->key("unacked_index")};
-                redis::Words arguments{seconds, "100"};
+                redis::Words arguments{seconds, std::to_string(page), std::to_string(stuck)};
                 auto [error, found] =
                     co_await redis::execute(core->broker, overdue_script, std::move(keys), std::move(arguments), core->strand(), quietly);
                 for (std::size_t i = 0; !error && i + 1 < found.elements().size(); i += 2) {
                     std::string tag = std::move(found.elements()[i]).text();
                     const auto size = static_cast<std::size_t>(found.elements()[i + 1].integer());
-                    const bool is_back = co_await restore(core, std::move(tag), size, seconds);
-                    core->stats.restored += is_back ? 1 : 0;
-                    is_more = is_more || is_back;
+                    const bool is_gone = co_await restore(core, std::move(tag), size, seconds);
+                    stuck += is_gone ? 0 : 1;
                 }
+                is_more = !error && found.elements().size() == 2 * page;
             }
             redis::Words keys{core->key("unacked_mutex")};
             redis::Words arguments{whose};

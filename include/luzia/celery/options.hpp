@@ -80,6 +80,14 @@ struct Server {
     }
 };
 
+/// Messages and results past this have connections of their own, with more time: over a slow link they neither fail nor keep others waiting.
+inline constexpr std::size_t large = std::size_t{256} * 1024;
+
+/// How much more time: 256 KiB a second bring the largest message.
+[[nodiscard]] inline std::chrono::milliseconds patience(const ServerOptions& options) {
+    return std::chrono::milliseconds(1000 * (1 + options.max_message_bytes / large));
+}
+
 [[nodiscard]] inline redis::ConnectionOptions connection_options(const ServerOptions& options, const Url& url) {
     redis::ConnectionOptions connection;
     connection.command_timeout = options.timeout;

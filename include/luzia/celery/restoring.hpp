@@ -78,11 +78,12 @@ struct HeldEntry {
     co_return reply.integer() != 0;
 }
 
-/// Puts one held message back to the end of its queue that is consumed next, if nobody has renewed it for `overdue_seconds`.
+/// Puts one held message back to the end of its queue that is consumed next, if nobody has renewed it for `overdue_seconds`. Returns whether it
+/// is not held any more.
 [[nodiscard]] inline asio::awaitable<bool> restore(CorePtr core, std::string tag, std::size_t size, std::string overdue_seconds) {
     redis::Words words{"HGET", core->key("unacked"), tag};
     auto [error, reply] = co_await redis::execute(core->connection_for(core->broker, size), std::move(words), core->strand(), quietly);
-    if (error || reply.is_nil()) { co_return false; }
+    if (error || reply.is_nil()) { co_return !error; }
     std::string value = std::move(reply).text();
     std::optional<HeldEntry> entry = read_held_entry(value);
     if (!entry) {
@@ -90,12 +91,13 @@ struct HeldEntry {
         const bool is_moved = co_await move(core, std::move(tag), core->key(core->options.dead_letter_list), std::move(value), "LPUSH",
                                             std::move(overdue_seconds));
         core->stats.dead += is_moved ? 1 : 0;
-        co_return false;
+        co_return is_moved;
     }
     std::optional<std::string> list = co_await list_for(core, *entry);
     if (!list) { co_return false; }
     const bool is_moved =
         co_await move(core, std::move(tag), std::move(*list), std::move(entry->envelope), "RPUSH", std::move(overdue_seconds));
+    core->stats.restored += is_moved ? 1 : 0;
     co_return is_moved;
 }
 

@@ -56,8 +56,9 @@ public:
         if (members_) { members_->remove(this); }
     }
 
-    /// Once, right after construction.
-    void start(std::shared_ptr<redis::Subscriber> subscriber) {
+    /// Once, right after construction. `patient` is asked for what took too long.
+    void start(std::shared_ptr<redis::Connection> patient, std::shared_ptr<redis::Subscriber> subscriber) {
+        patient_ = std::move(patient);
         subscriber_ = std::move(subscriber);
         members_ = asio::use_service<redis::ContextService>(asio::query(io_->executor, asio::execution::context)).members();
         members_->add(this, std::weak_ptr<ResultHub>(shared_from_this()));
@@ -147,6 +148,7 @@ private:
         std::vector<std::uint64_t> numbers;
         std::deque<Arrival> arrivals;
         bool is_being_read = false;
+        bool is_large = false; ///< it is on its way over the patient connection
     };
     using EntryPtr = std::shared_ptr<Entry>;
     struct Io {
@@ -182,6 +184,20 @@ private:
                        [self = shared_from_this(), id, last = last_number_](error_code error, redis::Reply reply) {
                            if (is_final(error)) { return self->finish(id, error, TaskResult()); }
                            const std::scoped_lock lock(self->mutex_);
+                           if (!error) { self->note_look(id, last, std::move(reply)); }
+                           if (error == make_error_code(Error::timed_out)) { self->fetch_patiently(id); }
+                       });
+    }
+
+    /// Under the lock: a look took too long, and would take as long again.
+    void fetch_patiently(const std::string& id) {
+        const auto found = waited_for_.find(id);
+        if (!io_ || found == waited_for_.end() || std::exchange(found->second->is_large, true)) { return; }
+        redis::execute(patient_, {"GET", channel_of(id)}, io_->executor,
+                       [self = shared_from_this(), id, entry = found->second, last = last_number_](error_code error, redis::Reply reply) {
+                           if (is_final(error)) { return self->finish(id, error, TaskResult()); }
+                           const std::scoped_lock lock(self->mutex_);
+                           entry->is_large = false;
                            if (!error) { self->note_look(id, last, std::move(reply)); }
                        });
     }
@@ -342,7 +358,7 @@ private:
     void look() {
         std::vector<std::string> ids;
         for (const auto& [id, entry] : waited_for_) {
-            ids.push_back(id);
+            if (!entry->is_large) { ids.push_back(id); }
             if (ids.size() == ids_of_one_look) { look_for(std::exchange(ids, {})); }
         }
         if (!ids.empty()) { look_for(std::move(ids)); }
@@ -359,6 +375,10 @@ private:
                            for (std::size_t i = 0; !error && i < ids.size() && i < reply.elements().size(); ++i) {
                                self->note_look(ids[i], last, std::move(reply.elements()[i]));
                            }
+                           if (error != make_error_code(Error::timed_out)) { return; }
+                           for (const std::string& id : ids) {
+                               self->fetch_patiently(id);
+                           }
                        });
     }
 
@@ -374,6 +394,7 @@ private:
     }
 
     std::shared_ptr<redis::Connection> connection_;
+    std::shared_ptr<redis::Connection> patient_;
     std::shared_ptr<redis::Subscriber> subscriber_;
     std::string prefix_;
     std::chrono::milliseconds look_time_;

@@ -98,7 +98,10 @@ if #ARGV > 6 then
 end
 if ARGV[4] ~= '' then
   local stored = redis.pcall('GET', KEYS[3])
-  local ok, value = pcall(cjson.decode, type(stored) == 'string' and stored or '')
+  if type(stored) ~= 'string' then stored = '' end
+  local ok, value = pcall(cjson.decode, stored)
+  -- Python writes halves of surrogate pairs, which this parser does not take.
+  if not ok then ok, value = pcall(cjson.decode, (stored:gsub('\\\\', ''):gsub('\\u[dD][89a-fA-F]%x%x', '?'))) end
   local state = ok and type(value) == 'table' and value.status
   local is_over = state == 'SUCCESS' or (ARGV[5] ~= '1' and (state == 'FAILURE' or state == 'REVOKED'))
   if not is_over then
@@ -126,11 +129,12 @@ end
 return held
 )lua");
 
-/// Finds deliveries that nobody has renewed. KEYS: unacked, unacked_index. ARGV: seconds, how many at most. Returns tag and size of each.
+/// Finds deliveries that nobody has renewed. KEYS: unacked, unacked_index. ARGV: seconds, how many at most, how many to pass over.
+/// Returns tag and size of each.
 inline constexpr redis::Script overdue_script(R"lua(
 local limit = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[1])
 local found = {}
-for _, tag in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', limit, 'LIMIT', 0, ARGV[2])) do
+for _, tag in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', limit, 'LIMIT', ARGV[3], ARGV[2])) do
   local size = redis.call('HSTRLEN', KEYS[1], tag)
   if size > 0 then
     found[#found + 1] = tag
@@ -182,9 +186,14 @@ return count
 )lua");
 
 /// Notes that a member of a chord has ended; another end of the same one takes the place of the first. KEYS: results so far, size, later
-/// additions. ARGV: place, what to note, seconds to keep it. Returns all that was noted once it is complete, else nothing.
+/// additions. ARGV: place, what to note, seconds to keep it, the member's id as JSON. Returns how many bytes were noted in all once it is
+/// complete, else 0.
 inline constexpr redis::Script join_script(R"lua(
-if ARGV[1] ~= '+inf' then redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1]) end
+for _, noted in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[1], ARGV[1])) do
+  for _, begin in ipairs({'[1,' .. ARGV[4] .. ',', '[1, ' .. ARGV[4] .. ','}) do
+    if noted:sub(1, #begin) == begin then redis.call('ZREM', KEYS[1], noted) end
+  end
+end
 redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
 local size = redis.call('GET', KEYS[2])
 local more = redis.call('GET', KEYS[3])
@@ -192,9 +201,11 @@ if ARGV[3] ~= '0' then
   for i = 1, 3 do redis.call('EXPIRE', KEYS[i], ARGV[3]) end
 end
 if size and redis.call('ZCARD', KEYS[1]) == tonumber(size) + (tonumber(more or '0') or 0) then
-  return redis.call('ZRANGE', KEYS[1], 0, -1)
+  local bytes = 0
+  for _, noted in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do bytes = bytes + #noted end
+  return bytes
 end
-return {}
+return 0
 )lua");
 
 /// Deletes a lock that is still one's own. KEYS: lock. ARGV: whose.

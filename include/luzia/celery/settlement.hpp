@@ -51,12 +51,12 @@ struct Insisted {
 };
 
 /// Sends words until a server has taken them: every step is right when it is done again. An error only where the worker gives up, or the server
-/// says that it never will.
+/// says that it never will. `answer_bytes` are expected to come back.
 [[nodiscard]] inline asio::awaitable<Insisted> insist(CorePtr core, std::shared_ptr<redis::Connection> usual, redis::Words words,
-                                                      const redis::Script& script) {
+                                                      const redis::Script* script, std::size_t answer_bytes = 0) {
     std::chrono::milliseconds pause(50);
     asio::steady_timer timer(core->strand());
-    std::size_t bytes = 0;
+    std::size_t bytes = answer_bytes;
     for (const std::string& word : words) {
         bytes += word.size();
     }
@@ -65,7 +65,7 @@ struct Insisted {
         redis::Words copy = words;
         const auto connection = core->connection_for(usual, bytes);
         auto [error, reply] = co_await asio::async_initiate<decltype(quietly), void(error_code, redis::Reply)>(
-            redis::detail::ExecuteInitiation(connection, std::move(copy), &script, core->strand()), quietly);
+            redis::detail::ExecuteInitiation(connection, std::move(copy), script, core->strand()), quietly);
         const bool is_refused = error == make_error_code(ServerError::wrongtype) || error == make_error_code(ServerError::noperm) ||
                                 error == make_error_code(ServerError::other);
         if (!error || is_refused || core->is_abandoned || error == make_error_code(Error::closed)) {
@@ -103,13 +103,14 @@ struct Insisted {
 ///
 /// Returns false where the delivery was not held any more: somebody took it back, and followers are theirs to send.
 [[nodiscard]] inline asio::awaitable<bool> settle(CorePtr core, DeliveryPtr delivery, Settlement what) {
+    delivery->is_ending = true;
     const bool has_followers = !what.follow.empty();
     const bool must_be_held = !delivery->is_acked && has_followers;
     const bool is_acked_before = delivery->is_acked;
     std::int64_t held = 1;
     if (core->is_one_server) {
         redis::Words words = settle_words(*core, delivery->tag, what, must_be_held);
-        const Insisted end = co_await insist(core, core->broker, std::move(words), settle_script);
+        const Insisted end = co_await insist(core, core->broker, std::move(words), &settle_script);
         held = read_settled(core, what.id, end);
     } else {
         if (has_followers) {
@@ -118,7 +119,7 @@ struct Insisted {
             follow.follow = std::move(what.follow);
             follow.is_ack = false;
             redis::Words words = settle_words(*core, delivery->tag, follow, must_be_held);
-            const Insisted end = co_await insist(core, core->broker, std::move(words), settle_script);
+            const Insisted end = co_await insist(core, core->broker, std::move(words), &settle_script);
             held = end.error ? -1 : read_settled(core, what.id, end);
         }
         if (!what.meta.empty() && held >= 0) {
@@ -128,7 +129,7 @@ struct Insisted {
             store.is_final = what.is_final;
             store.is_ack = false;
             redis::Words words = settle_words(*core, "", store, false);
-            const Insisted end = co_await insist(core, core->backend, std::move(words), settle_script);
+            const Insisted end = co_await insist(core, core->backend, std::move(words), &settle_script);
             if (end.error) {
                 core->warn("settling", "the result of task " + printable(what.id) + " could not be stored: " + end.error.message());
             }
@@ -137,7 +138,7 @@ struct Insisted {
             Settlement ack;
             ack.id = what.id;
             redis::Words words = settle_words(*core, delivery->tag, ack, false);
-            const Insisted end = co_await insist(core, core->broker, std::move(words), settle_script);
+            const Insisted end = co_await insist(core, core->broker, std::move(words), &settle_script);
             held = std::min(held, read_settled(core, what.id, end));
         }
     }
@@ -169,12 +170,13 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
 
 /// Puts the message, as it came, into the dead-letter list.
 [[nodiscard]] inline asio::awaitable<void> bury(CorePtr core, DeliveryPtr delivery, std::string problem) {
+    delivery->is_ending = true;
     warn_of_dead(core, *delivery, problem);
     const std::string dead_letters = core->key(core->options.dead_letter_list);
     redis::Words keys{core->key("unacked"), core->key("unacked_index"), dead_letters, dead_letters};
     redis::Words arguments{delivery->tag, delivery->raw, "LPUSH", "0"};
     redis::Words words = redis::call_of(move_script, std::move(keys), std::move(arguments));
-    co_await insist(core, core->broker, std::move(words), move_script);
+    co_await insist(core, core->broker, std::move(words), &move_script);
     delivery->is_acked = true;
 }
 
@@ -193,15 +195,19 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
     const std::string place = message.group_index ? std::to_string(*message.group_index) : "+inf";
     redis::Words keys{core->group_key(group, ".j"), core->group_key(group, ".s"), core->group_key(group, ".t")};
     const redis::Words all_keys = keys;
-    redis::Words arguments{place, dump_json(entry).value_or("[]"), core->result_seconds()};
+    redis::Words arguments{place, dump_json(entry).value_or("[]"), core->result_seconds(), dump_json(message.id).value_or("")};
     redis::Words words = redis::call_of(join_script, std::move(keys), std::move(arguments));
-    Insisted joined = co_await insist(core, core->backend, std::move(words), join_script);
+    const Insisted joined = co_await insist(core, core->backend, std::move(words), &join_script);
     if (joined.error) {
         core->warn("settling", "a member of chord " + printable(group) + " could not be noted: " + joined.error.message());
     }
-    if (joined.error || joined.reply.elements().empty()) { co_return; }
+    const std::int64_t bytes = joined.error ? 0 : joined.reply.integer();
+    if (bytes <= 0) { co_return; }
+    redis::Words range{"ZRANGE", all_keys.front(), "0", "-1"};
+    Insisted all = co_await insist(core, core->backend, std::move(range), nullptr, static_cast<std::size_t>(bytes));
+    if (all.error || all.reply.elements().empty()) { co_return; } // another has been faster
     std::vector<std::string> noted;
-    for (redis::Reply& one : joined.reply.elements()) {
+    for (redis::Reply& one : all.reply.elements()) {
         noted.push_back(std::move(one).text());
     }
     ChordEnd end = chord_end(noted);
@@ -233,10 +239,8 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
     co_await settle(core, nobody, std::move(send));
     redis::Words removal{"DEL"};
     removal.insert(removal.end(), all_keys.begin(), all_keys.end());
-    auto [error, removed] = co_await redis::execute(core->backend, std::move(removal), core->strand(), quietly);
-    if (error) { co_return; } // somebody may find it complete once more
-    redis::Words note{"DEL", sent_note(*core, nobody->tag)};
-    co_await redis::execute(core->broker, std::move(note), core->strand(), quietly);
+    co_await redis::execute(core->backend, std::move(removal), core->strand(), quietly);
+    // The note that its body was sent stays: somebody else may have seen it complete, and be slower.
 }
 
 /// The chord that a message is part of: after its result is stored.
@@ -300,22 +304,29 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
     }
     std::move(also.begin(), also.end(), std::back_inserter(end.follow));
     const std::vector<Json> chain = embedded_list(message, "chain");
-    const bool has_more = !chain.empty() || message.embedded("chord") != nullptr;
+    const Json* const chord = message.embedded("chord");
+    const bool has_more = !chain.empty() || chord != nullptr;
+    std::vector<std::string> behind;
+    for (const Json& signature : chain) {
+        add_ids_behind(signature, behind);
+    }
+    if (chord != nullptr && !problem_of_follow_up(*chord).empty()) { add_ids_behind(*chord, behind); } // else the join tells it
     end.is_ack = !has_more;
     const bool is_held = co_await settle(core, delivery, std::move(end));
     ++(is_failed ? core->stats.failed : core->stats.revoked);
     if (!has_more) { co_return; }
     auto nobody = std::make_shared<Delivery>();
     nobody->is_acked = true;
-    for (std::size_t i = 0; is_held && i < chain.size(); ++i) {
-        const FollowUpOptions options(chain[i]);
+    for (std::size_t i = 0; is_held && i < behind.size(); ++i) {
         Settlement store;
-        store.id = options.text("task_id");
-        if (!is_task_id(store.id)) { continue; }
-        details.id = store.id;
+        store.id = behind[i];
+        details.id = behind[i];
         store.meta = encode_result(state, json, details, now()).value_or("");
         store.is_ack = false;
         co_await settle(core, nobody, std::move(store));
+    }
+    for (std::size_t i = 0; is_held && i < chain.size(); ++i) {
+        const FollowUpOptions options(chain[i]);
         Json body = options.part("chord");
         std::string group = options.text("group_id");
         if (!body.is_object() || group.empty() || !problem_of_follow_up(body).empty()) { continue; }

@@ -243,6 +243,10 @@ inline constexpr std::array<std::string_view, 22> own_headers{"lang",
     for (const std::string_view own : detail::own_headers) {
         if (options.headers.contains(own)) { return TaskError::invalid_headers; }
     }
+    // Celery keeps names of its own with an underscore, and dies of other values.
+    const auto is_private = [](const auto& entry) { return entry.key().starts_with('_'); };
+    const auto entries = options.headers.items();
+    if (std::any_of(entries.begin(), entries.end(), is_private)) { return TaskError::invalid_headers; }
     if (!signature.args.positional().is_array() || !signature.args.named().is_object()) { return TaskError::unencodable; }
     if (depth > 8 && !(options.link.empty() && options.link_error.empty())) { return TaskError::unencodable; }
     for (const Callbacks* const callbacks : {&options.link, &options.link_error}) {

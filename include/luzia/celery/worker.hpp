@@ -149,9 +149,16 @@ private:
         const std::vector<detail::DeliveryPtr> running = active_ones(core);
         core->give_up_runs();
         for (const detail::DeliveryPtr& delivery : running) {
-            co_await detail::give_back(core, delivery);
+            const bool has_ended = delivery->is_ending || (delivery->run && !delivery->run->is_abandoned);
+            if (!has_ended) { co_await detail::give_back(core, delivery); }
         }
         co_await detail::give_back_waiting(core);
+        // What has ended is told, as far as the servers answer now.
+        const auto last = std::chrono::steady_clock::now() + core->options.timeout;
+        const auto more = [&] { return std::chrono::ceil<std::chrono::milliseconds>(last - std::chrono::steady_clock::now()); };
+        while (!core->active.empty() && more().count() > 0 && !core->is_closed) {
+            co_await core->io->idle.wait(more());
+        }
     }
 
     [[nodiscard]] static std::vector<detail::DeliveryPtr> active_ones(const detail::CorePtr& core) {

@@ -129,22 +129,18 @@ public:
                std::any_of(scheduled.begin(), scheduled.end(), [&](const auto& entry) { return is_it(entry.second); });
     }
 
-    /// The connection for what takes long to be said: large messages and results have their own, with more time, so that they neither fail over
-    /// a slow link nor keep the small ones waiting. Made on first use.
+    /// The connection for something of this size: what is large has its own. Made on first use.
     [[nodiscard]] const std::shared_ptr<redis::Connection>& connection_for(const std::shared_ptr<redis::Connection>& usual,
                                                                            std::size_t bytes) {
         if (bytes <= large) { return usual; }
         std::shared_ptr<redis::Connection>& patient = usual == broker ? patient_broker_ : patient_backend_;
         if (!patient) {
             const Server& where = usual == broker ? *server : *backend_server_;
-            patient = where.connect(outer(), log, patience());
+            patient = where.connect(outer(), log, patience(options));
             if (is_closed) { patient->close(); }
         }
         return patient;
     }
-
-    /// Messages and results past this are large.
-    static constexpr std::size_t large = std::size_t{256} * 1024;
 
     void warn(const std::string& kind, const std::string& text) const { log->event(spdlog::level::warn, kind, "luzia: " + text); }
 
@@ -191,13 +187,12 @@ public:
         }
     }
 
-    /// On the strand: handlers are asked to stop, and not waited for.
+    /// On the strand: handlers that have not ended are not waited for any more, whatever they end with. Whoever waits for them asks them to stop.
     void give_up_runs() {
         is_abandoned = true;
         for (const auto& [tag, delivery] : active) {
-            if (!delivery->run) { continue; }
+            if (!delivery->run || delivery->is_ending || delivery->run->has_ended()) { continue; }
             delivery->run->is_abandoned = true;
-            delivery->run->request_stop();
             if (delivery->event) { delivery->event->cancel(); }
         }
         if (io) { io->idle.set(); }
@@ -250,11 +245,6 @@ private:
         scheduled.clear();
         active.clear();
         arriving.clear();
-    }
-
-    /// 256 KiB a second bring the largest message.
-    [[nodiscard]] std::chrono::milliseconds patience() const {
-        return std::chrono::milliseconds(1000 * (1 + options.max_message_bytes / large));
     }
 
     redis::ContextExecutor outer_;

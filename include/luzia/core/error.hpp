@@ -4,6 +4,7 @@
 #include <boost/system/error_category.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -142,8 +143,14 @@ public:
 
 [[nodiscard]] inline error_code make_error_code(ServerError error) noexcept { return {static_cast<int>(error), server_error_category()}; }
 
-/// The kind of an error reply, from its first word: `WRONGTYPE Operation against ...`.
+/// The kind of an error reply, from its first word: `WRONGTYPE Operation against ...`. Before Redis 7 that of an error inside a script stands behind
+/// words about the script: `ERR Error running script (call to ...): @user_script: 1: -OOM ...`.
 [[gnu::cold]] [[nodiscard]] inline ServerError server_error(std::string_view text) noexcept {
+    constexpr std::string_view script = "@user_script";
+    if (const auto at = text.rfind(script); at != std::string_view::npos && text.starts_with("ERR Error running script")) {
+        text.remove_prefix(at + script.size());
+        text.remove_prefix(std::min(text.size(), text.find_first_not_of(":-0123456789 ")));
+    }
     const std::string_view word = text.substr(0, text.find(' '));
     for (const detail::ServerErrorName& known : detail::server_error_names) {
         if (known.word == word) { return known.error; }
