@@ -13,6 +13,9 @@ KNOWN = [
     r"luzia::celery::task_error_category\(\)::category",
     r"luzia::redis::ContextService::id",
     r"luzia::hiredis::Reader::create\(luzia::hiredis::Reader&\)::functions",
+    # Each thread's own, and set only while a call of a strand is on its stack.
+    r"luzia::redis::Strand::current",
+    r"luzia::redis::Strand::scheduling",
 ]
 GUARD = re.compile(r"^guard variable for ")
 

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <luzia/celery/result.hpp>
+#include <luzia/celery/result_wait.hpp>
 #include <luzia/core/event_log.hpp>
-#include <luzia/redis/completion.hpp>
 #include <luzia/redis/context_service.hpp>
 #include <luzia/redis/execute.hpp>
 #include <luzia/redis/subscriber.hpp>
@@ -15,7 +15,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,8 +40,8 @@ namespace asio = boost::asio;
 /// which it came, of several at the same time. Who waits for less time than a command may take gets one look that is answered, however late.
 class ResultHub final : public redis::Subscriber::Listener, public redis::ContextMember, public std::enable_shared_from_this<ResultHub> {
 public:
-    using Done = redis::Completion<error_code, TaskResult>;
-    using Clock = std::chrono::steady_clock;
+    using Done = detail::ResultWaiter::Done;
+    using Clock = detail::ResultWaiter::Clock;
 
     /// @param look_time  how long a command may take
     ResultHub(const asio::any_io_executor& executor, std::shared_ptr<redis::Connection> connection, std::string prefix,
@@ -131,26 +130,11 @@ public:
     }
 
 private:
-    struct Waiter {
-        std::string id;
-        Done done;
-        Clock::time_point deadline;
-        Clock::time_point latest; ///< where something that came is still being read at the deadline
-        bool is_looked_up;        ///< a look was answered since it began, or it has time enough to do without
-    };
-    enum class Source { told, stored };
-    struct Arrival {
-        std::string bytes;
-        Source source;
-    };
-    /// Who waits for one id, and what has come for them.
-    struct Entry {
-        std::vector<std::uint64_t> numbers;
-        std::deque<Arrival> arrivals;
-        bool is_being_read = false;
-        bool is_large = false; ///< it is on its way over the patient connection
-    };
+    using Waiter = detail::ResultWaiter;
+    using Entry = detail::AwaitedResult;
     using EntryPtr = std::shared_ptr<Entry>;
+    using Source = Entry::Source;
+    using Arrival = Entry::Arrival;
     struct Io {
         explicit Io(const asio::any_io_executor& outer) : executor(outer), timer(outer) {}
         asio::any_io_executor executor;
