@@ -20,6 +20,7 @@
 #include <boost/asio/use_future.hpp>
 
 #include <array>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <string>
