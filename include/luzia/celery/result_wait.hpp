@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/celery/result.hpp>
+#include <luzia/core/error.hpp>
 #include <luzia/redis/completion.hpp>
 
 #include <chrono>
