@@ -145,11 +145,10 @@ private:
         }
         try {
             std::string& text = root_.begin_text();
-            // An announced length alone costs little.
-            constexpr std::size_t most_at_once = 1024UL * 1024;
-            if (text.size() + of_text > text.capacity()) {
-                text.reserve(std::min(payload_size_, std::max({2 * text.capacity(), text.size() + of_text, most_at_once})));
-            }
+            // An announced length alone costs nothing: what is kept ready is a multiple of what has come.
+            constexpr std::size_t ready_for = 16;
+            const std::size_t arrived = text.size() + of_text;
+            if (arrived > text.capacity()) { text.reserve(std::min(payload_size_, ready_for * arrived)); }
             text.append(some.substr(0, of_text));
         } catch (...) {
             fail(Error::reply_too_large);
