@@ -712,10 +712,10 @@ TEST(Completions, TakeTurnsOnTheExecutorInTheirOrderNeverInsideTheCall) {
     EXPECT_EQ(notes, (std::vector<std::string>{"first", "second"}));
 }
 
-TEST(Completions, ATurnIsShortWhereNothingIsElsewhereAndAQuarterOfWhatIs) {
+TEST(Completions, ATurnIsASixthOfAllThatIsUnderWayWithinBounds) {
     EXPECT_EQ(cache::next_turn_length(0), 8U);
     EXPECT_EQ(cache::next_turn_length(32), 8U);
-    EXPECT_EQ(cache::next_turn_length(400), 100U);
+    EXPECT_EQ(cache::next_turn_length(600), 100U);
     EXPECT_EQ(cache::next_turn_length(1'000'000), 256U);
 }
 

@@ -43,19 +43,19 @@ protected:
     ~Sender() = default;
 };
 
-/// How many handlers a turn calls. What they begin is sent when the turn is over, so that a turn is short where those who answer have little
-/// left to do, and long where they have: few large writes cost less. `elsewhere` counts the operations that have no answer yet.
-[[nodiscard]] constexpr std::size_t next_turn_length(std::size_t elsewhere) noexcept {
+/// How many handlers a turn calls where `all` operations have not ended. What they begin is written in between two turns: a part of all that is
+/// under way, so that the server has some to work at while the rest is dealt with, and no more writes than that takes.
+[[nodiscard]] constexpr std::size_t next_turn_length(std::size_t all) noexcept {
     constexpr std::size_t shortest = 8;
     constexpr std::size_t longest = 256;
-    return std::clamp(elsewhere / 4, shortest, longest);
+    return std::clamp(all / 6, shortest, longest);
 }
 
 /// The completions of one client, in the order of their answers, and the count of all its operations.
 ///
 /// A turn is a task posted to the executor, which calls some of the handlers that wait. While there are any a turn is on its way, even where
 /// another runs: a handler that blocks its thread keeps back nobody where the executor has other threads, and what a handler throws out of
-/// the executor's `run` is no loss to those behind it. At its end, what its handlers have begun is sent.
+/// the executor's `run` is no loss to those behind it. Where no other operation was under way, what its handlers have begun is sent at its end.
 class Completions : public std::enable_shared_from_this<Completions> {
 public:
     explicit Completions(const boost::asio::any_io_executor& executor) : executor_(executor) {}
@@ -119,7 +119,8 @@ private:
         std::unique_lock lock(mutex_);
         is_turn_due_ = false;
         const std::size_t all = work_.count();
-        for (std::size_t left = next_turn_length(all - std::min(all, waiting_)); left > 0 && first_ != nullptr; --left) {
+        const bool is_rest_idle = waiting_ >= all;
+        for (std::size_t left = next_turn_length(all); left > 0 && first_ != nullptr; --left) {
             Completion& completion = pop();
             const bool is_due = is_turn_wanted();
             lock.unlock();
@@ -128,6 +129,7 @@ private:
             lock.lock();
         }
         lock.unlock();
+        if (!is_rest_idle) { return; } // with others' it costs less
         if (const auto sender = sender_.lock()) { sender->send_gathered(); }
     }
 

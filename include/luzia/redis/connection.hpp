@@ -98,9 +98,7 @@ public:
             if (outbox_.empty() || admission_ != Admission::send) { return; }
         }
         try {
-            Task wake([self = self_pointer()] { self->wake(); });
-            // Where replies are due, what they allow is sent with it.
-            is_quiet_.load(std::memory_order_relaxed) ? strand().overtake(std::move(wake)) : strand().dispatch(std::move(wake));
+            strand().overtake([self = self_pointer()] { self->wake(); });
         } catch (...) {} // no memory: its turn comes all the same
     }
 
@@ -163,7 +161,6 @@ private:
             return false;
         }
         if (in_flight_.empty()) { note_life(); }
-        is_quiet_.store(false, std::memory_order_relaxed);
         first_of_batch_ = outbox_.first_ticket();
         pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, link().payload, in_flight_), std::memory_order_relaxed);
         return true;
@@ -214,7 +211,6 @@ private:
         gathered_bytes_ += bytes;
         if (replies > 0 || gathered_bytes_ >= least_progress) { note_life(); }
         pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
-        is_quiet_.store(in_flight_.empty(), std::memory_order_relaxed);
         return !in_flight_.empty();
     }
 
@@ -374,7 +370,6 @@ private:
     bool is_wake_due_ = false; ///< it has been told, and has not looked yet
 
     std::atomic<std::size_t> pending_bytes_{0};
-    std::atomic<bool> is_quiet_{true}; ///< nothing is in flight
 
     // Confined to the strand.
     InFlight in_flight_;
