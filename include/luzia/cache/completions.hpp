@@ -43,19 +43,20 @@ protected:
     ~Sender() = default;
 };
 
-/// How many handlers a turn calls where `all` operations have not ended. What they begin is written in between two turns: a part of all that is
-/// under way, so that the server has some to work at while the rest is dealt with, and no more writes than that takes.
+/// How many handlers a turn calls where `all` operations have not ended. What they begin is written as one: a part of all that is under way, so
+/// that the server has some to work at while the rest is dealt with, and no more writes than that takes.
 [[nodiscard]] constexpr std::size_t next_turn_length(std::size_t all) noexcept {
     constexpr std::size_t shortest = 8;
     constexpr std::size_t longest = 256;
-    return std::clamp(all / 6, shortest, longest);
+    return std::clamp(all / 4, shortest, longest);
 }
 
 /// The completions of one client, in the order of their answers, and the count of all its operations.
 ///
 /// A turn is a task posted to the executor, which calls some of the handlers that wait. While there are any a turn is on its way, even where
 /// another runs: a handler that blocks its thread keeps back nobody where the executor has other threads, and what a handler throws out of
-/// the executor's `run` is no loss to those behind it. Where no other operation was under way, what its handlers have begun is sent at its end.
+/// the executor's `run` is no loss to those behind it. At its end, what its handlers have begun is sent, unless the next read
+/// is likely to bring more of the same.
 class Completions : public std::enable_shared_from_this<Completions> {
 public:
     explicit Completions(const boost::asio::any_io_executor& executor) : executor_(executor) {}
@@ -128,8 +129,10 @@ private:
             completion.complete();
             lock.lock();
         }
+        const bool is_part = first_ != nullptr;
         lock.unlock();
-        if (!is_rest_idle) { return; } // with others' it costs less
+        // Else more will soon be begun, and be sent along with it.
+        if (!is_part && !is_rest_idle) { return; }
         if (const auto sender = sender_.lock()) { sender->send_gathered(); }
     }
 
