@@ -671,6 +671,48 @@ TEST(Connection, AHandlerElsewhereMayHaveEverythingTakenDown) {
     }
 }
 
+/// Takes nothing at once, then half when asked to wait, then the rest at once.
+class HalvingTransport final : public luzia::redis::Transport {
+    using Callback = luzia::redis::TransportCallback;
+
+public:
+    explicit HalvingTransport(const luzia::redis::StreamExecutor& executor) : plain_(executor) {}
+
+    void connect(const luzia::redis::Endpoint& endpoint, Callback callback) override { plain_.connect(endpoint, std::move(callback)); }
+    void secure(Callback callback) override { plain_.secure(std::move(callback)); }
+    void read_some(asio::mutable_buffer buffer, Callback callback) override { plain_.read_some(buffer, std::move(callback)); }
+    void write_some(asio::const_buffer buffer, Callback callback) override {
+        is_rest_ = true;
+        plain_.write_some(asio::buffer(buffer, (buffer.size() + 1) / 2), std::move(callback));
+    }
+    [[nodiscard]] std::size_t try_write(asio::const_buffer buffer) noexcept override {
+        return std::exchange(is_rest_, false) ? plain_.try_write(buffer) : 0;
+    }
+    [[nodiscard]] bool has_unread() override { return plain_.has_unread(); }
+    void close() noexcept override { plain_.close(); }
+
+private:
+    luzia::redis::PlainTransport plain_;
+    bool is_rest_ = false;
+};
+
+TEST(Connection, ACommandWhoseRestIsWrittenAtOnceHoldsUpNothingBehindIt) {
+    asio::thread_pool pool(1);
+    auto options = options_for(shared_redis().url(), 5s);
+    options.transport = [](const luzia::redis::StreamExecutor& executor, const std::string&) {
+        return std::make_unique<HalvingTransport>(executor);
+    };
+    Client cache{pool.get_executor(), options};
+    for (int i = 0; i < 20; ++i) { // handlers elsewhere, so that none of their turns sends what others left
+        auto first = cache.set("halved", "1", asio::use_future);
+        auto second = cache.set("halved", "2", asio::use_future);
+        ASSERT_EQ(first.get().outcome, Outcome::done) << "in round " << i;
+        ASSERT_EQ(second.get().outcome, Outcome::done) << "in round " << i;
+    }
+    cache.close();
+    pool.join();
+}
+
 TEST(Connection, AMovedClientGoesOn) {
     run([]() -> asio::awaitable<void> {
         Client first{co_await asio::this_coro::executor, options_for(shared_redis().url())};

@@ -299,9 +299,8 @@ private:
     }
 
     void on_written(std::size_t bytes) {
-        const bool is_all = link_->wrote(bytes);
-        if (!is_all) { link_->write(); }
-        if (lifecycle_.phase() == Phase::ready) { on_progress(is_all); }
+        if (!link_->wrote(bytes)) { link_->write(); } // the rest may go at once
+        if (lifecycle_.phase() == Phase::ready) { on_progress(!link_->is_writing()); }
     }
 
     void on_read(std::size_t bytes) {
