@@ -140,7 +140,8 @@ private:
         const auto size = static_cast<std::size_t>(number);
         if (type == '$') {
             if (size > limits_.bulk_bytes) { return stop(End::broken); }
-            if (rest_.size() < size + 2) { return stop(End::inside); }
+            // Half a line end that is none may be refused before the other half is there.
+            if (rest_.size() < size + 2) { return stop(rest_.size() > size && rest_[size] != '\r' ? End::either : End::inside); }
             if (rest_.substr(size, 2) != "\r\n" || !hold(size)) { return stop(End::broken); }
             rest_.remove_prefix(size + 2);
             return true;

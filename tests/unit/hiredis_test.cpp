@@ -283,7 +283,7 @@ TEST(Reader, ALineThatBecomesCompleteDoesNotHideTheOneAfterIt) {
 std::string bulk(std::size_t size, char fill = 'x') { return "$" + std::to_string(size) + "\r\n" + std::string(size, fill) + "\r\n"; }
 
 TEST(Reader, ALongStringIsReadWholeWhereverItIsSplit) {
-    for (const std::size_t size : {std::size_t{4095}, std::size_t{4096}, std::size_t{5000}, std::size_t{20'000}}) {
+    for (const std::size_t size : {std::size_t{511}, std::size_t{512}, std::size_t{5000}, std::size_t{20'000}}) {
         const std::string bytes = "+OK\r\n" + bulk(size) + ":7\r\n";
         const std::vector<std::string> expected{"status(OK)", "string(" + std::string(size, 'x') + ")", "integer(7)"};
         for (std::size_t at = 1; at < bytes.size(); at += at < 32 || at + 32 > bytes.size() ? 1 : 97) {

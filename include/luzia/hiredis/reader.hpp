@@ -320,7 +320,7 @@ private:
 
     // Hiredis moves what is left of its buffer to the front whenever it has made replies of a KiB.
     static constexpr std::size_t slice_bytes = 2048;
-    static constexpr std::size_t least_payload = 2 * slice_bytes;
+    static constexpr std::size_t least_payload = 512;
 
     ReaderLimits limits_;
     Reply root_;
