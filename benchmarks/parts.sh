@@ -46,12 +46,18 @@ part_values() { # larger values: bytes a second, and how often each byte is copi
 }
 
 part_threads() { # one client shared by four threads
-    local round connections client_core=()
+    local round threads connections client_core=()
     for ((round = 0; round < $(times 5); ++round)); do
         figure "256 in flight" "1 thread 1 connection" "$programs/threads" "$port" 1 1 256 "$(size 300000)"
         figure "256 in flight" "4 threads 1 connection" "$programs/threads" "$port" 4 1 256 "$(size 300000)"
         figure "256 in flight" "1 thread 4 connections" "$programs/threads" "$port" 1 4 256 "$(size 300000)"
         figure "256 in flight" "4 threads 4 connections" "$programs/threads" "$port" 4 4 256 "$(size 300000)"
+    done
+    for threads in 1 4; do
+        for connections in 1 4; do
+            figure "256 in flight, mutexes watched" "$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)" \
+                bash -c "LOCKS_PER=$(size 300000) LD_PRELOAD='$programs/locks.so' '$programs/threads' $port $threads $connections 256 $(size 300000) | grep lock"
+        done
     done
     for connections in 1 4; do # strace slows the threads down, so that they meet less often than they would
         figure "256 in flight under strace" "4 threads $connections connection$([ $connections = 1 ] || echo s)" \
@@ -128,6 +134,7 @@ compile_with() { # compiler
     figure "$1 -O2" baseline python3 benchmarks/compile/measure.py "$1" benchmarks/compile/baseline.cpp "${libraries[@]}"
     [ "$mode/$1" != quick/clang++ ] || return 0
     figure "$1 -O2" luzia python3 benchmarks/compile/measure.py "$1" benchmarks/compile/luzia.cpp -Iinclude "${libraries[@]}" -lhiredis
+    figure "$1 -O2" "luzia, client made elsewhere" python3 benchmarks/compile/measure.py "$1" benchmarks/compile/luzia_used.cpp -Iinclude
     [ $mode != quick ] && [ -n "$boost_include" ] || return 0
     figure "$1 -O2" Boost.Redis python3 benchmarks/compile/measure.py "$1" benchmarks/compile/boost_redis.cpp -I"$boost_include" \
         "${libraries[@]}" -lssl -lcrypto
@@ -145,7 +152,8 @@ part_growth() { # whether an operation costs the same however many there are
             done
         done
         for connections in 1 2 4 8 16; do
-            figure "$connections connections" luzia "$programs/threads" "$port" 1 $connections 256 "$(size 200000)"
+            figure "$connections connections" luzia "$programs/threads" "$port" 1 $connections 256 "$(size 200000)" # stores the keys
+            figure "$connections connections" floor "$programs/threads" "$port" 0 $connections 256 "$(size 200000)"
         done
     done
     local sizes=(10 1000 100000 1000000)

@@ -1,7 +1,10 @@
-// threads.cpp: one client shared by the threads of one io_context, over one connection or several: GETs of raw bytes in a closed loop.
+// threads.cpp: one client shared by the threads of one io_context, over one connection or several: GETs of raw bytes in a closed loop. With 0
+// threads the floor instead: a hand-written loop for each connection, all in one thread.
+#include "floor.hpp"
 #include "library.hpp"
 
 #include <atomic>
+#include <deque>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +34,24 @@ asio::awaitable<void> store(RawClient& cache, std::vector<std::string> keys) {
     }
 }
 
+void run_floor(std::uint16_t port, std::size_t connections, std::size_t depth, std::size_t total) {
+    asio::io_context io(1);
+    std::deque<Run> runs; // of the same length: they end at about the same time
+    const auto use = [](std::string&& got) { require(got.size() == 100, "not the value"); };
+    std::deque<FloorLoop<decltype(use)>> loops;
+    const double processor = processor_seconds();
+    const auto start = Clock::now();
+    for (std::size_t i = 0; i < connections; ++i) {
+        Run& run = runs.emplace_back(depth / connections, total / connections);
+        loops.emplace_back(io, port, run, command_of({"GET", "thread:" + std::to_string(i)}), use,
+                           FloorTuning::for_loop_of(run.depth(), 107));
+    }
+    io.run();
+    const auto count = static_cast<double>(total / connections * connections);
+    print_figure("op/s", count / seconds_since(start));
+    print_figure("cpu ns/op", (processor_seconds() - processor) / count * 1e9);
+}
+
 } // namespace
 
 int main(int count, char** arguments) {
@@ -39,6 +60,10 @@ int main(int count, char** arguments) {
     const std::size_t threads = given.number(2);
     const std::size_t depth = given.number(4);
     const std::size_t total = given.number(5);
+    if (threads == 0) {
+        run_floor(given.port(), given.number(3), depth, total);
+        return 0;
+    }
 
     asio::io_context io(static_cast<int>(threads));
     RawClient cache(io, options_for(given.port(), given.number(3)));

@@ -1,4 +1,4 @@
-# measure.py: compiles a program once and prints the processor time, the memory, and the size of the stripped binary.
+# measure.py: compiles a source once and prints the processor time, the memory, and the size of the stripped binary where there are libraries.
 #   measure.py COMPILER SOURCE [ARGUMENT...]
 import os
 import subprocess
@@ -16,7 +16,8 @@ with tempfile.TemporaryDirectory() as folder:
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(messages.decode())
-    subprocess.run([compiler, binary + ".o", "-o", binary, "-s", "-pthread", *libraries], check=True)
     print(f"cpu s,{usage.ru_utime:.6g}")
     print(f"MiB,{usage.ru_maxrss / 1024:.6g}")
-    print(f"KiB stripped,{os.path.getsize(binary) / 1024:.6g}")
+    if libraries: # else the source is no program
+        subprocess.run([compiler, binary + ".o", "-o", binary, "-s", "-pthread", *libraries], check=True)
+        print(f"KiB stripped,{os.path.getsize(binary) / 1024:.6g}")
