@@ -198,6 +198,10 @@ private:
     }
 
     void change_habits(unsigned choice) {
+        if (choice >= 224) {
+            server_.habits.takes_at_once = !server_.habits.takes_at_once;
+            return;
+        }
         bool* const habits[] = {&server_.habits.connects, &server_.habits.accepts,  &server_.habits.shakes_hands,
                                 &server_.habits.answers,  &server_.habits.delivers, &server_.habits.has_unread};
         bool& habit = *habits[choice % std::size(habits)];
@@ -225,6 +229,8 @@ private:
         const std::string key = choice % 4 == 3 ? "" : stem;
         const std::vector<std::string> keys{stem + 'a', choice % 4 == 3 ? "" : stem + 'b', stem + 'c'};
         operation.key = cache_options_.key_prefix + stem;
+        operation.is_named = std::string_view("glsetcymwdi").find(static_cast<char>('`' + step)) != std::string_view::npos &&
+                             (choice % 4 != 3 || std::string_view("mwdi").find(static_cast<char>('`' + step)) != std::string_view::npos);
         operation.was_closed = is_closed_;
         operation.may_be_shed = !is_idle;
         auto handler = asio::bind_cancellation_slot(operation.cancellation.slot(), WatchingHandler(circumstances_, operation));
@@ -312,6 +318,11 @@ private:
             const bool is_over = operation.is_cancelled || (is_closed_ && operation.kind != Kind::drain);
             check(!is_over || operation.completed == 1, "what was cancelled or closed ends at once", operation.key);
         }
+        if (is_free_to_write()) {
+            for (const WatchedOperation& operation : operations_) {
+                check(operation.completed == 1 || operation.was_written || !operation.is_named, "what can be written is", operation.key);
+            }
+        }
         for (const ScriptedTransport* const transport : server_.transports) {
             check(transport->is_dropped_where_due(), "a reply that nobody asked for ends the connection");
         }
@@ -332,6 +343,12 @@ private:
                            [](const WatchedOperation& operation) { return operation.completed == 1; }) &&
                std::all_of(server_.transports.begin(), server_.transports.end(),
                            [](const auto* transport) { return transport->is_quiet(); });
+    }
+
+    [[nodiscard]] bool is_free_to_write() const {
+        return client_ && !is_closed_ && client_->stats().ready &&
+               std::none_of(server_.transports.begin(), server_.transports.end(),
+                            [](const auto* transport) { return transport->is_writing(); });
     }
 
     // The end.

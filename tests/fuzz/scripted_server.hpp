@@ -34,6 +34,7 @@ struct Habits {
     bool answers = true;  ///< the truth, at once
     bool delivers = true; ///< all that was answered, at once
     bool has_unread = false;
+    bool takes_at_once = false; ///< what is offered without a wait
 };
 
 /// Takes whole commands off `bytes`, which must start with nothing else.
@@ -154,18 +155,16 @@ public:
         check(is_open_ && !writing_ && buffer.size() > 0, "there is one write at a time, of an open stream");
         writing_.emplace(std::move(callback));
         from_ = buffer;
-        std::string_view offered(static_cast<const char*>(buffer.data()), buffer.size());
-        check(unwritten_.empty() || offered == unwritten_, "after a partial write the rest is written");
-        if (unwritten_.empty()) {
-            unwritten_ = offered;
-            while (!offered.empty()) {
-                auto [command, size] = take_command(offered);
-                offered.remove_prefix(size);
-                server_.on_written(command);
-                written_.emplace_back(std::move(command), size);
-            }
-        }
+        take_over(buffer);
         if (server_.habits.accepts) { accept(buffer.size()); }
+    }
+
+    [[nodiscard]] std::size_t try_write(asio::const_buffer buffer) noexcept override {
+        if (!is_open_ || !server_.habits.takes_at_once) { return 0; }
+        check(!writing_, "there is one write at a time, of an open stream");
+        take_over(buffer);
+        swallow(buffer.size());
+        return buffer.size();
     }
 
     [[nodiscard]] bool has_unread() override { return server_.habits.has_unread || !arrived_.empty(); }
@@ -188,17 +187,11 @@ public:
         if (!writing_) { return; }
         size = std::min(size, from_.size());
         check(std::string_view(static_cast<const char*>(from_.data()), from_.size()) == unwritten_, "what is being written stays as it is");
-        unwritten_.erase(0, size);
         end(writing_, {}, size);
-        for (accepted_ += size; !written_.empty() && accepted_ >= written_.front().second; written_.pop_front()) {
-            accepted_ -= written_.front().second;
-            asked_.push_back(std::move(written_.front().first));
-            const bool is_handshake = handshake_left_ > 0;
-            if (is_handshake) { --handshake_left_; }
-            if (is_handshake ? server_.habits.shakes_hands : server_.habits.answers) { answer_all(0); }
-        }
+        swallow(size);
     }
 
+    [[nodiscard]] bool is_writing() const noexcept { return writing_.has_value(); }
     [[nodiscard]] bool is_asked() const noexcept { return !asked_.empty(); }
     [[nodiscard]] bool is_quiet() const noexcept {
         return asked_.empty() && written_.empty() && answers_.empty() && arrived_.empty() && !writing_;
@@ -242,6 +235,32 @@ public:
     }
 
 private:
+    /// What is to be written; the rest of it, where there is some.
+    void take_over(asio::const_buffer buffer) {
+        std::string_view offered(static_cast<const char*>(buffer.data()), buffer.size());
+        check(unwritten_.empty() || offered == unwritten_, "after a partial write the rest is written");
+        if (!unwritten_.empty()) { return; }
+        unwritten_ = offered;
+        while (!offered.empty()) {
+            auto [command, size] = take_command(offered);
+            offered.remove_prefix(size);
+            server_.on_written(command);
+            written_.emplace_back(std::move(command), size);
+        }
+    }
+
+    /// So many bytes have left the program.
+    void swallow(std::size_t size) {
+        unwritten_.erase(0, size);
+        for (accepted_ += size; !written_.empty() && accepted_ >= written_.front().second; written_.pop_front()) {
+            accepted_ -= written_.front().second;
+            asked_.push_back(std::move(written_.front().first));
+            const bool is_handshake = handshake_left_ > 0;
+            if (is_handshake) { --handshake_left_; }
+            if (is_handshake ? server_.habits.shakes_hands : server_.habits.answers) { answer_all(0); }
+        }
+    }
+
     void serve() {
         if (!reading_ || arrived_.empty()) { return; }
         std::string& first = arrived_.front();

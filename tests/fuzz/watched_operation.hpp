@@ -33,6 +33,7 @@ struct WatchedOperation {
     unsigned completed = 0;
     unsigned dropped = 0; ///< destroyed without having been completed
     bool was_written = false;
+    bool is_named = false; ///< by its command, so that `was_written` is known
     bool is_cancelled = false;
     bool must_not_be_written = false;
     bool was_closed = false; ///< when it was begun
