@@ -712,10 +712,10 @@ TEST(Completions, TakeTurnsOnTheExecutorInTheirOrderNeverInsideTheCall) {
     EXPECT_EQ(notes, (std::vector<std::string>{"first", "second"}));
 }
 
-TEST(Completions, ATurnIsASixthOfAllThatIsUnderWayWithinBounds) {
+TEST(Completions, ATurnIsAQuarterOfAllThatIsUnderWayWithinBounds) {
     EXPECT_EQ(cache::next_turn_length(0), 8U);
     EXPECT_EQ(cache::next_turn_length(32), 8U);
-    EXPECT_EQ(cache::next_turn_length(600), 100U);
+    EXPECT_EQ(cache::next_turn_length(400), 100U);
     EXPECT_EQ(cache::next_turn_length(1'000'000), 256U);
 }
 
@@ -764,11 +764,39 @@ TEST(Completions, AHandlerThatBlocksItsThreadKeepsBackNobody) {
     pool.join();
 }
 
-TEST(Completions, WhatATurnHasBegunIsSentAtItsEnd) {
-    struct Counting final : cache::Sender {
-        void send_gathered() noexcept override { ++sent; }
-        int sent = 0;
-    };
+struct Counting final : cache::Sender {
+    void send_gathered() noexcept override { ++sent; }
+    int sent = 0;
+};
+
+TEST(Completions, WhatATurnHasBegunWaitsForMoreWhereMoreIsUnderWay) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const auto completions = std::make_shared<Completions>(io.get_executor());
+    const auto sender = std::make_shared<Counting>();
+    completions->send_by(sender);
+    for (int i = 0; i < 100; ++i) {
+        completions->begin();
+    }
+    std::deque<Told> many;
+    for (int i = 0; i < 20; ++i) {
+        completions->push(many.emplace_back(notes, "some"));
+    }
+    io.poll();
+    EXPECT_EQ(notes.size(), 20U);
+    EXPECT_EQ(sender->sent, 0); // 80 are under way
+    for (int i = 0; i < 60; ++i) {
+        completions->push(many.emplace_back(notes, "more"));
+    }
+    io.poll();
+    EXPECT_EQ(notes.size(), 80U);
+    EXPECT_EQ(sender->sent, 2); // 25 and 25 leave others waiting, 10 do not
+    for (int i = 0; i < 100; ++i) {
+        completions->end();
+    }
+}
+
+TEST(Completions, WhatATurnHasBegunIsSentAtItsEndWhereNothingElseIsUnderWay) {
     asio::io_context io;
     std::vector<std::string> notes;
     const auto completions = std::make_shared<Completions>(io.get_executor());
