@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 
 namespace {
 
@@ -35,15 +36,17 @@ std::uint64_t ticks() {
 /// How many were held for how long: eight steps for each power of two.
 class Histogram {
 public:
-    void add(std::uint64_t value) { steps_[step_of(value)].fetch_add(1, std::memory_order_relaxed); }
+    void add(std::uint64_t value) { ++steps_[step_of(value)]; }
+    void add(const Histogram& other) {
+        for (std::size_t i = 0; i < steps_.size(); ++i) {
+            steps_[i] += other.steps_[i];
+        }
+    }
+    [[nodiscard]] std::uint64_t size() const { return std::accumulate(steps_.begin(), steps_.end(), std::uint64_t{0}); }
 
     /// What a share of all is not above.
     [[nodiscard]] std::uint64_t quantile(double share) const {
-        std::uint64_t all = 0;
-        for (const auto& step : steps_) {
-            all += step;
-        }
-        auto left = static_cast<std::uint64_t>(static_cast<double>(all) * share);
+        auto left = static_cast<std::uint64_t>(static_cast<double>(size()) * share);
         for (std::size_t i = 0; i < steps_.size(); ++i) {
             const std::uint64_t here = steps_[i];
             if (here > left) { return upper_end(i); }
@@ -60,7 +63,7 @@ private:
     }
     static std::uint64_t upper_end(std::size_t step) { return step < 8 ? step : ((8 + (step & 7U) + 1) << (step / 8 - 1)) - 1; }
 
-    std::array<std::atomic<std::uint64_t>, 512> steps_{};
+    std::array<std::uint64_t, 512> steps_{};
 };
 
 struct Held {
@@ -68,35 +71,88 @@ struct Held {
     std::uint64_t since;
 };
 
-std::atomic<std::uint64_t> taken{0};
-std::atomic<std::uint64_t> contended{0};
-std::atomic<std::uint64_t> held_ticks{0};
-Histogram holds;
-thread_local std::array<Held, 16> held{};
-thread_local std::size_t held_count = 0;
+/// Of one thread, so that counting makes nobody wait; added to those of all when the thread ends.
+struct Counts {
+    std::uint64_t taken = 0;
+    std::uint64_t contended = 0;
+    std::uint64_t held_ticks = 0;
+    Histogram holds;
+
+    void add(const Counts& other) {
+        taken += other.taken;
+        contended += other.contended;
+        held_ticks += other.held_ticks;
+        holds.add(other.holds);
+    }
+};
+
 const std::uint64_t first_tick = ticks();
 const std::uint64_t first_nanosecond = nanoseconds();
 
-void begins(const pthread_mutex_t* mutex) {
-    if (held_count < held.size()) { held[held_count++] = {mutex, ticks()}; }
-}
-
-void ends(const pthread_mutex_t* mutex) {
-    for (std::size_t i = held_count; i-- > 0;) {
-        if (held[i].mutex != mutex) { continue; }
-        const std::uint64_t time = ticks() - held[i].since;
-        held_ticks.fetch_add(time, std::memory_order_relaxed);
-        holds.add(time);
-        held[i] = held[--held_count];
-        return;
+class Everybody {
+public:
+    void add(const Counts& counts) {
+        while (is_busy_.test_and_set(std::memory_order_acquire)) {}
+        counts_.add(counts);
+        is_busy_.clear(std::memory_order_release);
     }
-}
+
+    ~Everybody() {
+        const char* const given = std::getenv("LOCKS_PER");
+        const double operations = given != nullptr ? std::atof(given) : 1;
+        const double tick = static_cast<double>(nanoseconds() - first_nanosecond) / static_cast<double>(ticks() - first_tick);
+        std::printf("locks/op,%g\nwaits for a lock/op,%g\nlock held mean ns,%.0f\nlock held p99 ns,%.0f\n",
+                    static_cast<double>(counts_.taken) / operations, static_cast<double>(counts_.contended) / operations,
+                    static_cast<double>(counts_.held_ticks) / static_cast<double>(counts_.holds.size()) * tick,
+                    static_cast<double>(counts_.holds.quantile(0.99)) * tick);
+    }
+
+private:
+    std::atomic_flag is_busy_;
+    Counts counts_;
+} everybody;
+
+struct Mine {
+    std::array<Held, 16> held{};
+    std::size_t held_count = 0;
+    Counts counts;
+
+    Mine() = default;
+    Mine(const Mine&) = delete;
+    Mine& operator=(const Mine&) = delete;
+    ~Mine() { everybody.add(counts); }
+
+    void begins(const pthread_mutex_t* mutex) {
+        if (held_count < held.size()) { held[held_count++] = {mutex, ticks()}; }
+    }
+
+    /// Since when it was held; 0 where that is not known.
+    [[nodiscard]] std::uint64_t ends(const pthread_mutex_t* mutex) {
+        for (std::size_t i = held_count; i-- > 0;) {
+            if (held[i].mutex != mutex) { continue; }
+            const std::uint64_t since = held[i].since;
+            held[i] = held[--held_count];
+            return since;
+        }
+        return 0;
+    }
+
+    void was_held(std::uint64_t since, std::uint64_t until) {
+        if (since == 0) { return; }
+        counts.held_ticks += until - since;
+        counts.holds.add(until - since);
+    }
+};
+thread_local Mine mine;
 
 template <class Function>
 Function* real(std::atomic<Function*>& known, const char* name) {
     Function* function = known.load(std::memory_order_relaxed);
     if (function == nullptr) {
-        function = reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
+        // Those of condition variables have an older version too, which dlsym may find first.
+        void* found = ::dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
+        if (found == nullptr) { found = ::dlsym(RTLD_NEXT, name); }
+        function = reinterpret_cast<Function*>(found);
         known.store(function, std::memory_order_relaxed);
     }
     return function;
@@ -111,58 +167,49 @@ std::atomic<OnMutex*> real_unlock{nullptr};
 std::atomic<OnCondition*> real_wait{nullptr};
 std::atomic<OnConditionUntil*> real_timedwait{nullptr};
 
-struct AtExit {
-    ~AtExit() {
-        const char* const given = std::getenv("LOCKS_PER");
-        const double operations = given != nullptr ? std::atof(given) : 1;
-        const double tick = static_cast<double>(nanoseconds() - first_nanosecond) / static_cast<double>(ticks() - first_tick);
-        const auto all = static_cast<double>(taken.load());
-        std::printf("locks/op,%g\nwaits for a lock/op,%g\nlock held mean ns,%.0f\nlock held p99 ns,%.0f\n", all / operations,
-                    static_cast<double>(contended.load()) / operations, static_cast<double>(held_ticks.load()) / all * tick,
-                    static_cast<double>(holds.quantile(0.99)) * tick);
-    }
-} at_exit;
-
 } // namespace
 
 extern "C" {
 
 int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
-    taken.fetch_add(1, std::memory_order_relaxed);
+    ++mine.counts.taken;
     int result = real(real_trylock, "pthread_mutex_trylock")(mutex);
     if (result != 0) {
-        contended.fetch_add(1, std::memory_order_relaxed);
+        ++mine.counts.contended;
         result = real(real_lock, "pthread_mutex_lock")(mutex);
     }
-    if (result == 0) { begins(mutex); }
+    if (result == 0) { mine.begins(mutex); }
     return result;
 }
 
 int pthread_mutex_trylock(pthread_mutex_t* mutex) noexcept {
     const int result = real(real_trylock, "pthread_mutex_trylock")(mutex);
     if (result == 0) {
-        taken.fetch_add(1, std::memory_order_relaxed);
-        begins(mutex);
+        ++mine.counts.taken;
+        mine.begins(mutex);
     }
     return result;
 }
 
 int pthread_mutex_unlock(pthread_mutex_t* mutex) noexcept {
-    ends(mutex);
-    return real(real_unlock, "pthread_mutex_unlock")(mutex);
+    const std::uint64_t since = mine.ends(mutex);
+    const std::uint64_t until = ticks();
+    const int result = real(real_unlock, "pthread_mutex_unlock")(mutex);
+    mine.was_held(since, until); // when others have it already
+    return result;
 }
 
 int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex) {
-    ends(mutex);
+    mine.was_held(mine.ends(mutex), ticks());
     const int result = real(real_wait, "pthread_cond_wait")(condition, mutex);
-    begins(mutex);
+    mine.begins(mutex);
     return result;
 }
 
 int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) {
-    ends(mutex);
+    mine.was_held(mine.ends(mutex), ticks());
     const int result = real(real_timedwait, "pthread_cond_timedwait")(condition, mutex, until);
-    begins(mutex);
+    mine.begins(mutex);
     return result;
 }
 }

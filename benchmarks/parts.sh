@@ -55,7 +55,7 @@ part_threads() { # one client shared by four threads
     done
     for threads in 1 4; do
         for connections in 1 4; do
-            figure "256 in flight, mutexes watched" "$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)" \
+            figure "256 in flight with its mutexes watched" "$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)" \
                 bash -c "LOCKS_PER=$(size 300000) LD_PRELOAD='$programs/locks.so' '$programs/threads' $port $threads $connections 256 $(size 300000) | grep lock"
         done
     done
@@ -134,7 +134,8 @@ compile_with() { # compiler
     figure "$1 -O2" baseline python3 benchmarks/compile/measure.py "$1" benchmarks/compile/baseline.cpp "${libraries[@]}"
     [ "$mode/$1" != quick/clang++ ] || return 0
     figure "$1 -O2" luzia python3 benchmarks/compile/measure.py "$1" benchmarks/compile/luzia.cpp -Iinclude "${libraries[@]}" -lhiredis
-    figure "$1 -O2" "luzia, client made elsewhere" python3 benchmarks/compile/measure.py "$1" benchmarks/compile/luzia_used.cpp -Iinclude
+    figure "$1 -O2 a file that uses a client" baseline python3 benchmarks/compile/measure.py "$1" benchmarks/compile/baseline_used.cpp
+    figure "$1 -O2 a file that uses a client" luzia python3 benchmarks/compile/measure.py "$1" benchmarks/compile/luzia_used.cpp -Iinclude
     [ $mode != quick ] && [ -n "$boost_include" ] || return 0
     figure "$1 -O2" Boost.Redis python3 benchmarks/compile/measure.py "$1" benchmarks/compile/boost_redis.cpp -I"$boost_include" \
         "${libraries[@]}" -lssl -lcrypto

@@ -22,7 +22,7 @@ PARTS = [
     ("latency", "Latency at a fixed rate", "An open loop, each operation timed from when it was due. The client's thread never sleeps, so that these are not the machine's wake-ups. The rate is a share of the slowest contestant's throughput at 256 in flight."),
     ("many", "1,000 keys", "Values of 100 bytes; `mget-by-hand` is one MGET over the floor's connection, `gets-by-hand` 1,000 GETs over it."),
     ("invalidate", "Removing by pattern", "One key in ten matches; another coroutine reads meanwhile, one GET after the other."),
-    ("compile_gcc", "Compiling a program of 20 lines, GCC", "Time of the processor and most memory of the compiler at -O2, with spdlog's compiled library; the binary is stripped. The baseline is the same program with Asio, nlohmann_json and one line in the log. Most of what luzia adds is compiled only where a client is made: a file that uses one made elsewhere is the last column. Once each."),
+    ("compile_gcc", "Compiling a program of 20 lines, GCC", "Time of the processor and most memory of the compiler at -O2, with spdlog's compiled library; the binary is stripped. The baseline is the same program with Asio, nlohmann_json and one line in the log. Below it a file of a larger program: it uses a client that another file makes, and its baseline is the same file without the cache. Once each."),
     ("compile_clang", "Compiling a program of 20 lines, Clang", "The same."),
     ("growth", "Growth", "What an operation costs when there are more of them, more connections, more keys."),
     ("pieces", "Pieces", "In one thread, without a server: Google Benchmark, time of the processor."),

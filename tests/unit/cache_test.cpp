@@ -765,8 +765,9 @@ TEST(Completions, AHandlerThatBlocksItsThreadKeepsBackNobody) {
 }
 
 struct Counting final : cache::Sender {
-    void send_gathered() noexcept override { ++sent; }
+    void send_gathered(bool idle_only) noexcept override { ++(idle_only ? sent_where_idle : sent); }
     int sent = 0;
+    int sent_where_idle = 0;
 };
 
 TEST(Completions, WhatATurnHasBegunWaitsForMoreWhereMoreIsUnderWay) {
@@ -785,12 +786,14 @@ TEST(Completions, WhatATurnHasBegunWaitsForMoreWhereMoreIsUnderWay) {
     io.poll();
     EXPECT_EQ(notes.size(), 20U);
     EXPECT_EQ(sender->sent, 0); // 80 are under way
+    EXPECT_EQ(sender->sent_where_idle, 1);
     for (int i = 0; i < 60; ++i) {
         completions->push(many.emplace_back(notes, "more"));
     }
     io.poll();
     EXPECT_EQ(notes.size(), 80U);
     EXPECT_EQ(sender->sent, 2); // 25 and 25 leave others waiting, 10 do not
+    EXPECT_EQ(sender->sent_where_idle, 2);
     for (int i = 0; i < 100; ++i) {
         completions->end();
     }

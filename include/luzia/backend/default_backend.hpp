@@ -60,7 +60,7 @@ public:
     [[nodiscard]] executor_type get_executor() const { return chosen_->get_executor(); }
     void submit(const backend::Request& request, backend::Operation& operation) { chosen_->submit(request, operation); }
     void cancel(backend::Operation& operation) { chosen_->cancel(operation); }
-    void flush() noexcept { chosen_->flush(); }
+    void flush(bool idle_only) noexcept { chosen_->flush(idle_only); }
     void close() {
         if (chosen_) { chosen_->close(); }
     }
@@ -75,7 +75,7 @@ private:
         [[nodiscard]] virtual executor_type get_executor() const = 0;
         virtual void submit(const backend::Request& request, backend::Operation& operation) = 0;
         virtual void cancel(backend::Operation& operation) = 0;
-        virtual void flush() noexcept = 0;
+        virtual void flush(bool idle_only) noexcept = 0;
         virtual void close() = 0;
         [[nodiscard]] virtual backend::Status status() const = 0;
     };
@@ -86,8 +86,8 @@ private:
         [[nodiscard]] executor_type get_executor() const override { return backend.get_executor(); }
         void submit(const backend::Request& request, backend::Operation& operation) override { backend.submit(request, operation); }
         void cancel(backend::Operation& operation) override { backend.cancel(operation); }
-        void flush() noexcept override {
-            if constexpr (requires { backend.flush(); }) { backend.flush(); }
+        void flush(bool idle_only) noexcept override {
+            if constexpr (requires { backend.flush(idle_only); }) { backend.flush(idle_only); }
         }
         void close() override { backend.close(); }
         [[nodiscard]] backend::Status status() const override { return backend.status(); }

@@ -92,9 +92,9 @@ public:
     }
 
     /// Those who begin many operations in a row may say that they are through: what has gathered is sent at once. It would be anyway.
-    void flush() noexcept {
+    void flush(bool idle_only) noexcept {
         for (const auto& connection : connections_) {
-            connection->flush_gathered();
+            connection->flush_gathered(idle_only);
         }
     }
 

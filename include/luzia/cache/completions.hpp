@@ -37,7 +37,8 @@ private:
 /// Who gathers what operations have to say, to say it at once.
 class Sender {
 public:
-    virtual void send_gathered() noexcept = 0;
+    /// `idle_only`: where nothing is on its way that would bring more to be sent along.
+    virtual void send_gathered(bool idle_only) noexcept = 0;
 
 protected:
     ~Sender() = default;
@@ -131,9 +132,7 @@ private:
         }
         const bool is_part = first_ != nullptr;
         lock.unlock();
-        // Else more will soon be begun, and be sent along with it.
-        if (!is_part && !is_rest_idle) { return; }
-        if (const auto sender = sender_.lock()) { sender->send_gathered(); }
+        if (const auto sender = sender_.lock()) { sender->send_gathered(!is_part && !is_rest_idle); }
     }
 
     [[nodiscard]] Completion& pop() noexcept {

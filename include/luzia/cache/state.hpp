@@ -80,8 +80,8 @@ public:
 
     [[nodiscard]] const boost::asio::any_io_executor& executor() const noexcept { return completions->executor(); }
 
-    void send_gathered() noexcept override {
-        if constexpr (requires { backend.flush(); }) { backend.flush(); }
+    void send_gathered(bool idle_only) noexcept override {
+        if constexpr (requires { backend.flush(idle_only); }) { backend.flush(idle_only); }
     }
 
     Backend backend;

@@ -91,8 +91,10 @@ public:
         if (handler != nullptr) { handler->on_failure(Error::cancelled); }
     }
 
-    /// Sends what has gathered now, where the strand is free, and not when its turn comes. On a thread that runs the context.
-    void flush_gathered() noexcept {
+    /// Sends what has gathered now, where the strand is free, and not when its turn comes; `idle_only`: where nothing is in flight. On a thread that
+    /// runs the context.
+    void flush_gathered(bool idle_only) noexcept {
+        if (idle_only && !is_idle_.load(std::memory_order_relaxed)) { return; }
         {
             const std::scoped_lock lock(mutex_);
             if (outbox_.empty() || admission_ != Admission::send) { return; }
@@ -161,6 +163,7 @@ private:
             return false;
         }
         if (in_flight_.empty()) { note_life(); }
+        is_idle_.store(false, std::memory_order_relaxed);
         first_of_batch_ = outbox_.first_ticket();
         pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, link().payload, in_flight_), std::memory_order_relaxed);
         return true;
@@ -211,6 +214,7 @@ private:
         gathered_bytes_ += bytes;
         if (replies > 0 || gathered_bytes_ >= least_progress) { note_life(); }
         pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
+        is_idle_.store(in_flight_.empty(), std::memory_order_relaxed);
         return !in_flight_.empty();
     }
 
@@ -370,6 +374,7 @@ private:
     bool is_wake_due_ = false; ///< it has been told, and has not looked yet
 
     std::atomic<std::size_t> pending_bytes_{0};
+    std::atomic<bool> is_idle_{true}; ///< nothing is in flight
 
     // Confined to the strand.
     InFlight in_flight_;

@@ -320,7 +320,7 @@ private:
         if (link != link_) { return; }
         if (error) { return lose_for_protocol(error, error.message()); }
         if (replies == 0 || !is_more_due) { return link->read(); }
-        // Those who have their replies now go first: what they send is under way while more arrives, which then is read as one.
+        // Those who have their replies now go first: while they run, and send, more arrives, which then is read as one.
         io_->strand->post([self = shared_from_this(), link] {
             if (link == self->link_) { link->read(); }
         });
