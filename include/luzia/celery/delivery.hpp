@@ -91,7 +91,8 @@ struct Delivery {
     bool is_terminated = false;              ///< somebody revoked it while it ran
     bool is_ending = false;                  ///< how it ended is being told
     bool is_acked = false;
-    bool is_lost = false; ///< somebody took it back
+    bool is_lost = false;   ///< somebody took it back
+    bool is_untold = false; ///< it has ended, and that could not be said
 
     /// Whether this state is told.
     [[nodiscard]] bool stores(std::string_view state) const {

@@ -1,6 +1,7 @@
 // celery/execution.hpp: one delivery from the moment its turn has come to its end: checks, the handler, its limits, its outcome.
 #pragma once
 
+#include <luzia/celery/restoring.hpp>
 #include <luzia/celery/settlement.hpp>
 #include <luzia/celery/worker_core.hpp>
 
@@ -156,8 +157,8 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     if (delivery->stores("RETRY")) { end.meta = encode_result("RETRY", failure.json(), details_of(message), now()).value_or(""); }
     end.is_final = false;
     end.follow.push_back({message.id, list_of(core->options.key_prefix, delivery->queue, message.priority), std::move(*envelope)});
-    co_await settle(core, delivery, std::move(end));
-    ++core->stats.retried;
+    const Settled settled = co_await settle(core, delivery, std::move(end));
+    core->stats.retried += settled == Settled::untold ? 0 : 1;
 }
 
 /// Its result was stored, and the message not let go: the run before this one got as far as that.
@@ -170,7 +171,6 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     if (!stored || stored->state != "SUCCESS") { co_return false; }
     ++core->stats.deduplicated;
     co_await join_own_chord(core, delivery, "SUCCESS", std::move(stored->value));
-    co_await ack(core, delivery);
     co_return true;
 }
 
@@ -207,8 +207,8 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     const bool is_done_before = co_await has_succeeded_before(core, delivery);
     if (is_done_before || !may_begin(*core)) { co_return; }
     if (!settings.ack_late.value_or(core->options.ack_late)) {
-        const bool is_held = co_await ack(core, delivery);
-        if (!is_held || !may_begin(*core)) { co_return; } // somebody has it already
+        const Settled let_go = co_await ack(core, delivery);
+        if (let_go != Settled::done || !may_begin(*core)) { co_return; } // somebody has it already
         delivery->is_ending = false;
     }
     if (core->options.track_started && delivery->stores("STARTED")) {
@@ -249,6 +249,7 @@ inline void dispatch(const CorePtr& core);
     } catch (const std::exception& problem) { // no memory: the message stays held, and comes back when nobody renews it
         core->warn("task lost", std::string("a task can't be run now: ") + printable(problem.what(), 100));
     }
+    if (delivery->is_untold) { co_await give_back(core, delivery); }
     if (delivery->is_lost) { ++core->stats.lost; }
     core->active.erase(delivery->tag);
     core->io->hungry.set();

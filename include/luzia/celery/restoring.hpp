@@ -132,11 +132,11 @@ struct HeldEntry {
 /// Puts a message whose task was begun, and has not ended, back to where it is served next.
 [[nodiscard]] inline asio::awaitable<void> give_back(CorePtr core, DeliveryPtr delivery) {
     if (delivery->is_acked || delivery->is_lost) { co_return; }
+    delivery->is_acked = true; // neither renewed nor given back again
     std::string text = redelivered(delivery->raw, delivery->queue).value_or(delivery->raw);
     std::string list = list_of(core->options.key_prefix, delivery->queue, delivery->message.priority);
     const bool is_moved = co_await move(core, delivery->tag, std::move(list), std::move(text), "RPUSH");
     if (is_moved) { ++core->stats.given_back; }
-    delivery->is_acked = true;
 }
 
 /// What is held and was not read can be given back unread, where it is known whereto.

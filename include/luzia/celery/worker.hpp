@@ -153,8 +153,8 @@ private:
             if (!has_ended) { co_await detail::give_back(core, delivery); }
         }
         co_await detail::give_back_waiting(core);
-        // What has ended is told, as far as the servers answer now.
-        const auto last = std::chrono::steady_clock::now() + core->options.timeout;
+        // What has ended is told, as far as the servers answer now: one more try, and the way back of what can't be told.
+        const auto last = std::chrono::steady_clock::now() + 2 * core->options.timeout;
         const auto more = [&] { return std::chrono::ceil<std::chrono::milliseconds>(last - std::chrono::steady_clock::now()); };
         while (!core->active.empty() && more().count() > 0 && !core->is_closed) {
             co_await core->io->idle.wait(more());

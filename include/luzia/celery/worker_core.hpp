@@ -190,6 +190,9 @@ public:
     /// On the strand: handlers that have not ended are not waited for any more, whatever they end with. Whoever waits for them asks them to stop.
     void give_up_runs() {
         is_abandoned = true;
+        for (asio::steady_timer* const pause : pauses) {
+            pause->cancel();
+        }
         for (const auto& [tag, delivery] : active) {
             if (!delivery->run || delivery->is_ending || delivery->run->has_ended()) { continue; }
             delivery->run->is_abandoned = true;
@@ -216,9 +219,10 @@ public:
     bool is_started = false;
     std::atomic<bool> is_closed{false}; ///< destroyed while it ran
     bool is_stopping = false;
-    bool is_consuming = true;  ///< more may be claimed
-    bool is_abandoned = false; ///< nothing is begun, awaited or told any more
-    std::size_t loops = 0;     ///< coroutines of the worker itself
+    bool is_consuming = true;                       ///< more may be claimed
+    bool is_abandoned = false;                      ///< nothing is begun, awaited or told any more
+    std::size_t loops = 0;                          ///< coroutines of the worker itself
+    std::unordered_set<asio::steady_timer*> pauses; ///< between two tries to say something
     std::deque<DeliveryPtr> ready;
     std::multimap<Time, DeliveryPtr> scheduled;
     std::unordered_map<std::string, DeliveryPtr> active;
