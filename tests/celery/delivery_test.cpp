@@ -233,6 +233,33 @@ TEST(CeleryDelivery, KeysOfAnotherTypeLoseNothing) {
     EXPECT_FALSE(worker.stop());
 }
 
+TEST(CeleryDelivery, NothingButResultsIsTouchedWhereTheResultsAre) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    books.results({"SET", "unacked", "somebody else's"});
+    books.results({"ACL", "SETUSER", "results", "on", ">secret", "~celery-task*", "&celery-task*", "+@all"}); // enough for Celery
+    books.results({"SET", "celery-taskset-meta-g.s", "1"});
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.result_backend = "redis://results:secret@127.0.0.1:" + std::to_string(server.port()) + "/1";
+    options.track_started = true;
+    RunningWorker worker(options);
+    books.push("cpp.add", "one", Json::array({1, 2}));
+    EXPECT_TRUE(holds_soon([&] { return books.result("one").value == 3; })) << log.all();
+    Json chord = Json::object({{"chord", signature_of("cpp.total", "body", Json::array())}});
+    chord["chord"]["immutable"] = false;
+    const Json follower = signature_of("cpp.add", "callback", Json::array({3, 4}));
+    chord["callbacks"] = Json::array({follower});
+    books.broker({"LPUSH", "cpp", envelope_with("cpp.add", "member", Json::array({2, 2}), chord, [](celery::Message& made) {
+                      made.group = "g";
+                      made.group_index = 0;
+                  })});
+    EXPECT_TRUE(holds_soon([&] { return books.result("body").value == 4 && books.result("callback").value == 7; })) << log.all();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(log.count("could not be"), 0U) << log.all();
+    EXPECT_EQ(books.results({"GET", "unacked"}), "somebody else's");
+}
+
 TEST(CeleryDelivery, WhereNothingCanBeHeldNothingIsTaken) {
     const LogLines log;
     RedisServer server;

@@ -42,9 +42,8 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
     store.id = message.id;
     store.meta = encode_result(state, value, details_of(message), now()).value_or("");
     store.is_final = is_ready(state);
-    store.is_ack = false;
     if (store.meta.empty() || core->is_abandoned) { return; }
-    redis::detail::Execution::start(core->backend, settle_words(*core, "", store, false), &settle_script,
+    redis::detail::Execution::start(core->backend, store_words(*core, store), &store_script,
                                     redis::Completion<error_code, redis::Reply>([](error_code, redis::Reply) {}, core->strand()),
                                     core->strand());
 }
