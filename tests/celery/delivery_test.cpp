@@ -93,7 +93,7 @@ TEST(CeleryDelivery, WhatAClaimTookIsFoundWhenItsAnswerIsLost) {
     options.poll_interval = 50ms;
     RunningWorker worker(options);
     books.push("cpp.add", "first", Json::array({1, 2}));
-    ASSERT_TRUE(holds_soon([&] { return books.has_result("first"); }));
+    ASSERT_TRUE(holds_soon([&] { return books.has_result("first") && books.left().empty(); }));
     gate.stall(Way::to_server); // one of its looks, every 50 ms, is on its way
     std::this_thread::sleep_for(300ms);
     books.push("cpp.add", "second", Json::array({1, 2}));

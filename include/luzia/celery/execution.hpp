@@ -53,7 +53,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     auto signal = run->make_signal();
     auto body = [](std::shared_ptr<Run> of, Call task) -> asio::awaitable<HandlerEnd> {
         HandlerEnd end;
-        if (!of->is_abandoned) { end = co_await task(of->context); }
+        if (of->begin()) { end = co_await task(of->context); }
         co_return end;
     };
     auto ended = [signal, run, tag, owner = std::weak_ptr<WorkerCore>(core)](const std::exception_ptr& problem, HandlerEnd end) {
@@ -85,7 +85,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
                                         : core->options.handler_executor ? *core->options.handler_executor
                                                                          : core->outer();
     auto context = std::make_shared<TaskContext>(delivery->message, delivery->queue, deadline, std::move(told));
-    const auto run = std::make_shared<Run>(std::move(context), asio::make_strand(where));
+    const auto run = std::make_shared<Run>(std::move(context), asio::make_strand(where), core->is_closed);
     delivery->run = run;
     delivery->event.emplace(core->strand());
     begin_handler(core, run, delivery->tag, task.call);
@@ -105,6 +105,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
         const auto passed = Clock::now() - begun;
         if (is_over()) { break; }
         if (hard && passed >= *hard) {
+            run->withdraw();
             run->request_stop();
             HandlerEnd cut;
             cut.is_final = true;
@@ -117,6 +118,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
         }
     }
     if (!end) {
+        run->withdraw();
         run->is_abandoned = true;
         run->request_stop();
         co_return std::nullopt;
@@ -173,8 +175,8 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     co_return true;
 }
 
-/// Whether handlers may still begin: not when the worker has ended, nor when it was destroyed.
-[[nodiscard]] inline bool may_begin(const WorkerCore& core) noexcept { return !core.is_abandoned && !core.is_closed; }
+/// Whether handlers may still begin: not when the worker ends, nor when it was destroyed.
+[[nodiscard]] inline bool may_begin(const WorkerCore& core) noexcept { return !core.is_stopping && !core.is_abandoned && !*core.is_closed; }
 
 [[nodiscard]] inline asio::awaitable<void> perform(CorePtr core, DeliveryPtr delivery) {
     const Message& message = delivery->message;
@@ -204,11 +206,15 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     const TaskSettings& settings = *task.settings;
     delivery->settings = task.settings;
     const bool is_done_before = co_await has_succeeded_before(core, delivery);
-    if (is_done_before || !may_begin(*core)) { co_return; }
-    if (!settings.ack_late.value_or(core->options.ack_late)) {
+    if (is_done_before) { co_return; }
+    if (may_begin(*core) && !settings.ack_late.value_or(core->options.ack_late)) {
         const Settled let_go = co_await ack(core, delivery);
-        if (let_go != Settled::done || !may_begin(*core)) { co_return; } // somebody has it already
+        if (let_go != Settled::done) { co_return; } // somebody has it already
         delivery->is_ending = false;
+    }
+    if (!may_begin(*core)) {
+        co_await give_back(core, delivery);
+        co_return;
     }
     if (core->options.track_started && delivery->stores("STARTED")) {
         Json who = Json::object();
@@ -248,7 +254,7 @@ inline void dispatch(const CorePtr& core);
     } catch (const std::exception& problem) { // no memory: the message stays held, and comes back when nobody renews it
         core->warn("task lost", std::string("a task can't be run now: ") + printable(problem.what(), 100));
     }
-    if (delivery->is_untold) { co_await give_back(core, delivery); }
+    if (delivery->is_untold && !delivery->is_acked) { co_await give_back(core, delivery); }
     if (delivery->is_lost) { ++core->stats.lost; }
     core->active.erase(delivery->tag);
     core->io->hungry.set();
@@ -258,7 +264,7 @@ inline void dispatch(const CorePtr& core);
 
 /// Begins what may run.
 inline void dispatch(const CorePtr& core) {
-    while (!core->is_stopping && may_begin(*core) && !core->ready.empty() && core->active.size() < core->options.concurrency) {
+    while (may_begin(*core) && !core->ready.empty() && core->active.size() < core->options.concurrency) {
         DeliveryPtr delivery = std::move(core->ready.front());
         core->ready.pop_front();
         delivery->begun = std::chrono::steady_clock::now();

@@ -181,11 +181,11 @@ end
 return found
 )lua");
 
-/// Moves a held message to a list. KEYS: unacked, unacked_index, list, dead-letter list. ARGV: tag; the message; RPUSH or LPUSH; seconds that
-/// nobody must have renewed it for, 0 = however long. Returns 1 where it did, 2 where it went to the dead-letter list because the other is
+/// Moves a held message to a list. KEYS: unacked, unacked_index, list, dead-letter list. ARGV: tag, or nothing where it was let go already; the
+/// message; RPUSH or LPUSH; seconds that nobody must have renewed it for, 0 = however long. Returns 1 where it did, 2 where it went to the dead-letter list because the other is
 /// none, 0 where it was not held, or renewed.
 inline constexpr redis::Script move_script(R"lua(
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+if ARGV[1] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 if ARGV[4] ~= '0' then
   local renewed = redis.call('ZSCORE', KEYS[2], ARGV[1])
   if renewed and tonumber(renewed) > tonumber(redis.call('TIME')[1]) - tonumber(ARGV[4]) then return 0 end

@@ -267,9 +267,8 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
     if (delivery->stores("SUCCESS")) { end.meta = std::move(*meta); }
     end.is_ack = !is_of_chord;
     const Settled settled = co_await settle(core, delivery, std::move(end));
-    if (settled == Settled::untold) { co_return; }
-    ++core->stats.succeeded;
     if (is_of_chord && settled == Settled::done) { co_await join_own_chord(core, delivery, "SUCCESS", std::move(value)); }
+    if (!delivery->is_untold) { ++core->stats.succeeded; }
 }
 
 [[nodiscard]] inline asio::awaitable<void> end_with_failure(CorePtr core, DeliveryPtr delivery, TaskFailure failure, std::string state,

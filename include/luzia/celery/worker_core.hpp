@@ -47,11 +47,13 @@ struct WorkerStats {
     std::uint64_t succeeded = 0;
     std::uint64_t failed = 0;
     std::uint64_t retried = 0;
-    std::uint64_t revoked = 0;      ///< expired ones included
-    std::uint64_t dead = 0;         ///< put into the dead-letter list
-    std::uint64_t restored = 0;     ///< given back to their queue after their worker had gone
-    std::uint64_t given_back = 0;   ///< by this worker, when it stopped
-    std::uint64_t lost = 0;         ///< ended here after somebody had taken them back: they run twice
+    std::uint64_t revoked = 0;    ///< expired ones included
+    std::uint64_t dead = 0;       ///< put into the dead-letter list
+    std::uint64_t restored = 0;   ///< given back to their queue after their worker had gone
+    std::uint64_t given_back = 0; ///< by this worker, when it stopped
+    /// Ended here after somebody had taken them back: they run twice. Or let go when they began, cut short by `stop`, and not put back: they
+    /// do not run again.
+    std::uint64_t lost = 0;
     std::uint64_t deduplicated = 0; ///< delivered again though their success was stored: not run again
 };
 
@@ -137,7 +139,7 @@ public:
         if (!patient) {
             const Server& where = usual == broker ? *server : *backend_server_;
             patient = where.connect(outer(), log, patience(options));
-            if (is_closed) { patient->close(); }
+            if (*is_closed) { patient->close(); }
         }
         return patient;
     }
@@ -170,7 +172,7 @@ public:
 
     /// Everything that is pending fails from here on. Any thread.
     void abandon() {
-        is_closed = true;
+        *is_closed = true;
         stop();
         if (broker) { broker->close(); }
         if (backend) { backend->close(); }
@@ -217,7 +219,7 @@ public:
 
     // Confined to the strand.
     bool is_started = false;
-    std::atomic<bool> is_closed{false}; ///< destroyed while it ran
+    const std::shared_ptr<std::atomic<bool>> is_closed = std::make_shared<std::atomic<bool>>(false); ///< destroyed, or its context
     bool is_stopping = false;
     bool is_consuming = true;                       ///< more may be claimed
     bool is_abandoned = false;                      ///< nothing is begun, awaited or told any more
@@ -237,6 +239,7 @@ private:
     void on_context_shutdown() noexcept override {
         const std::scoped_lock lock(stop_mutex_);
         is_gone_ = true;
+        *is_closed = true;
         drop_deliveries();
         tasks.clear();
         options.handler_executor.reset();

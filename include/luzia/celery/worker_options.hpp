@@ -42,7 +42,7 @@ struct WorkerOptions : ServerOptions {
     /// For tasks that bring none and have none of their own. A year at most.
     std::optional<std::chrono::milliseconds> time_limit;
     std::optional<std::chrono::milliseconds> soft_time_limit;
-    /// How long `stop` waits for what runs, before it asks it to stop, and gives it back.
+    /// How long `stop` waits for what runs, before it asks it to stop, and gives it back. `timeout` where the broker is still to answer.
     std::chrono::milliseconds stop_grace{30'000};
     /// Where handlers run; none: on the worker's executor. A thread pool for handlers that compute.
     std::optional<boost::asio::any_io_executor> handler_executor;
