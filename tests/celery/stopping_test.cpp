@@ -273,5 +273,22 @@ TEST(CeleryStopping, WhatAClaimBringsWhenTheGraceIsOverIsGivenBack) {
     EXPECT_EQ(books.broker({"LRANGE", "cpp", "0", "-1"}), message) << log.all();
 }
 
+TEST(CeleryStopping, NoConnectionIsOpenedAfterTheEnd) {
+    const LogLines log;
+    RedisServer server;
+    asio::io_context io;
+    const auto core =
+        std::make_shared<celery::detail::WorkerCore>(io.get_executor(), celery::WorkerOptions(worker_options(server.url(), log)));
+    core->join_context();
+    core->close_connections();
+    luzia::error_code error;
+    constexpr std::size_t large = 1 << 20; // has a connection of its own, made when it is needed
+    luzia::redis::execute(core->connection_for(core->broker, large), luzia::redis::Words{"PING"}, io.get_executor(),
+                          [&](luzia::error_code what, const luzia::redis::Reply&) { error = what; });
+    io.run_for(5s);
+    EXPECT_TRUE(io.stopped());
+    EXPECT_EQ(error, make_error_code(luzia::Error::closed));
+}
+
 } // namespace
 } // namespace luzia_test

@@ -139,7 +139,7 @@ public:
         if (!patient) {
             const Server& where = usual == broker ? *server : *backend_server_;
             patient = where.connect(outer(), log, patience(options));
-            if (*is_closed) { patient->close(); }
+            if (*is_closed || is_cut_off_) { patient->close(); }
         }
         return patient;
     }
@@ -184,6 +184,7 @@ public:
 
     /// On the strand.
     void close_connections() {
+        is_cut_off_ = true;
         for (const auto& connection : {broker, backend, patient_broker_, patient_backend_}) {
             if (connection) { connection->close(); }
         }
@@ -260,6 +261,7 @@ private:
     std::shared_ptr<redis::Connection> patient_backend_;
     std::shared_ptr<redis::ContextMembers> members_;
     std::mutex stop_mutex_;
+    bool is_cut_off_ = false; ///< no connection is open any more. On the strand
     bool is_gone_ = false;
     bool is_stop_posted_ = false;
 };
