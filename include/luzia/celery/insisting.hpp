@@ -1,6 +1,7 @@
 // celery/insisting.hpp: a step on a server that is done again until it is taken, or the worker gives up.
 #pragma once
 
+#include <luzia/celery/error.hpp>
 #include <luzia/celery/worker_core.hpp>
 
 #include <algorithm>
@@ -31,9 +32,10 @@ struct Insisted {
 }
 
 /// Sends words until a server has taken them: every step is right when it is done again. An error only where the worker gives up, or the server
-/// says that it never will. `answer_bytes` are expected to come back.
+/// says that it never will. `answer_bytes` are expected to come back; `waits` is what the log says meanwhile.
 [[nodiscard]] inline asio::awaitable<Insisted> insist(CorePtr core, std::shared_ptr<redis::Connection> usual, redis::Words words,
-                                                      const redis::Script* script, std::size_t answer_bytes = 0) {
+                                                      const redis::Script* script, std::size_t answer_bytes = 0,
+                                                      const char* waits = "a result can't be stored, and is kept until it can") {
     std::chrono::milliseconds pause(50);
     std::size_t bytes = answer_bytes;
     for (const std::string& word : words) {
@@ -53,8 +55,8 @@ struct Insisted {
             end.reply = std::move(reply);
             co_return end;
         }
-        core->warn("settling", "a result can't be stored, and is kept until it can: " + error.message());
-        end.is_repeated = true;
+        core->warn("settling", std::string(waits) + ": " + error.message());
+        end.is_repeated = end.is_repeated || may_have_been_sent(error);
         co_await pause_for(core, pause);
         pause = std::min(2 * pause, std::chrono::milliseconds(2000));
     }
