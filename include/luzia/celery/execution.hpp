@@ -162,13 +162,18 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     core->stats.retried += settled == Settled::untold ? 0 : 1;
 }
 
-/// Its result was stored, and the message not let go: the run before this one got as far as that.
+/// Its result was stored, and the message not let go: the run before this one got as far as that. Waits for a server that is away.
 [[nodiscard]] inline asio::awaitable<bool> has_succeeded_before(CorePtr core, DeliveryPtr delivery) {
     if (!core->options.deduplicate_successful_tasks || !delivery->message.is_redelivered) { co_return false; }
+    constexpr const char* waits = "a task that comes again waits until it can be seen whether it has succeeded";
+    redis::Words length{"STRLEN", core->result_key_of(delivery->message.id)};
+    const Insisted size = co_await insist(core, core->backend, std::move(length), nullptr, 0, waits);
+    if (size.error || size.reply.integer() <= 0) { co_return false; }
     redis::Words words{"GET", core->result_key_of(delivery->message.id)};
-    auto [error, reply] = co_await redis::execute(core->backend, std::move(words), core->strand(), quietly);
-    if (error || reply.is_nil()) { co_return false; }
-    std::optional<TaskResult> stored = decode_result(reply.text());
+    const auto bytes = static_cast<std::size_t>(size.reply.integer());
+    const Insisted found = co_await insist(core, core->backend, std::move(words), nullptr, bytes, waits);
+    if (found.error || found.reply.is_nil()) { co_return false; }
+    std::optional<TaskResult> stored = decode_result(found.reply.text());
     if (!stored || stored->state != "SUCCESS") { co_return false; }
     ++core->stats.deduplicated;
     co_await join_own_chord(core, delivery, "SUCCESS", std::move(stored->value));
@@ -178,16 +183,16 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
 /// Whether handlers may still begin: not when the worker ends, nor when it was destroyed.
 [[nodiscard]] inline bool may_begin(const WorkerCore& core) noexcept { return !core.is_stopping && !core.is_abandoned && !*core.is_closed; }
 
+[[nodiscard]] inline asio::awaitable<void> end_revoked(CorePtr core, DeliveryPtr delivery, const char* how) {
+    TaskFailure failure("TaskRevokedError", how, "celery.exceptions");
+    co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
+}
+
 [[nodiscard]] inline asio::awaitable<void> perform(CorePtr core, DeliveryPtr delivery) {
     const Message& message = delivery->message;
-    if (core->revoked.count(message.id) != 0) {
-        TaskFailure failure("TaskRevokedError", "revoked", "celery.exceptions");
-        co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
-        co_return;
-    }
-    if (message.expires && *message.expires <= now()) {
-        TaskFailure failure("TaskRevokedError", "expired", "celery.exceptions");
-        co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
+    const auto is_revoked = [&] { return core->revoked.count(message.id) != 0; };
+    if (is_revoked() || (message.expires && *message.expires <= now())) {
+        co_await end_revoked(core, delivery, is_revoked() ? "revoked" : "expired");
         co_return;
     }
     const auto found = core->tasks.find(message.task);
@@ -216,6 +221,10 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
         co_await give_back(core, delivery);
         co_return;
     }
+    if (is_revoked()) { // since the first look
+        co_await end_revoked(core, delivery, "revoked");
+        co_return;
+    }
     if (core->options.track_started && delivery->stores("STARTED")) {
         Json who = Json::object();
         who["pid"] = ::getpid();
@@ -228,8 +237,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     ++core->totals[message.task];
     if (!end) {
         if (!delivery->is_terminated) { co_return; } // given back by who stops the worker
-        TaskFailure failure("TaskRevokedError", "terminated", "celery.exceptions");
-        co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
+        co_await end_revoked(core, delivery, "terminated");
     } else if (end->retry) {
         co_await end_with_retry(core, delivery, settings, std::move(*end->retry), std::nullopt);
     } else if (end->failure) {
@@ -262,14 +270,18 @@ inline void dispatch(const CorePtr& core);
     dispatch(core);
 }
 
+inline void start_delivery(const CorePtr& core, DeliveryPtr delivery) {
+    delivery->begun = std::chrono::steady_clock::now();
+    core->active.emplace(delivery->tag, delivery);
+    asio::co_spawn(core->strand(), perform_and_leave(core, std::move(delivery)), asio::detached);
+}
+
 /// Begins what may run.
 inline void dispatch(const CorePtr& core) {
     while (may_begin(*core) && !core->ready.empty() && core->active.size() < core->options.concurrency) {
         DeliveryPtr delivery = std::move(core->ready.front());
         core->ready.pop_front();
-        delivery->begun = std::chrono::steady_clock::now();
-        core->active.emplace(delivery->tag, delivery);
-        asio::co_spawn(core->strand(), perform_and_leave(core, std::move(delivery)), asio::detached);
+        start_delivery(core, std::move(delivery));
     }
 }
 

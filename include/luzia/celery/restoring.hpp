@@ -135,7 +135,7 @@ struct HeldEntry {
 ///
 /// One that was let go when its task began is put there anew: its worker is there to do it, so that only a crash loses it.
 [[nodiscard]] inline asio::awaitable<void> give_back(CorePtr core, DeliveryPtr delivery) {
-    if (delivery->is_lost || std::exchange(delivery->is_given_back, true)) { co_return; }
+    if (delivery->is_lost || *core->is_closed || std::exchange(delivery->is_given_back, true)) { co_return; }
     std::string text = delivery->raw;
     if (delivery->run && delivery->run->has_begun()) { text = redelivered(text, delivery->queue).value_or(text); }
     std::string list = list_of(core->options.key_prefix, delivery->queue, delivery->message.priority);

@@ -71,6 +71,12 @@ local function try(...)
   if type(reply) ~= 'table' or not reply.err then return reply end
   problem = reply.err
 end
+local function is_object(value, name, raw)
+  local part = value[name]
+  if type(part) ~= 'table' or part[1] ~= nil then return false end
+  -- What is empty could be either, read.
+  return next(part) ~= nil or not raw:find('"' .. name .. '"%s*:%s*%[%s*%]')
+end
 for i = 4, #KEYS do
   while #found < 2 + 3 * most and tries < 4 * most and not is_full do
     local raw = try('LINDEX', KEYS[i], -1)
@@ -79,7 +85,7 @@ for i = 4, #KEYS do
     local good = #raw <= largest
     if good then
       local ok, value = decode(raw)
-      good = ok and type(value) == 'table' and type(value.headers) == 'table' and type(value.properties) == 'table'
+      good = ok and type(value) == 'table' and is_object(value, 'headers', raw) and is_object(value, 'properties', raw)
     end
     if not good then
       if not (try('LPUSH', KEYS[3], raw) and try('RPOP', KEYS[i])) then break end
