@@ -35,7 +35,7 @@ struct WorkerOptions : ServerOptions {
     /// A message is let go when its result is stored: what a crash interrupts is done again. False: when it begins; a crash loses it.
     bool ack_late = true;
     /// A message that is delivered again is let go unrun where a SUCCESS is stored under its id: what a worker ended and could not let go is
-    /// then not done twice. Wrong where ids are used again while their result is kept.
+    /// then not done twice. It waits while that can't be asked. Wrong where ids are used again while their result is kept.
     bool deduplicate_successful_tasks = false;
     /// Stores STARTED when a task begins.
     bool track_started = false;
