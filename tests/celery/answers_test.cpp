@@ -4,14 +4,9 @@
 
 #include <luzia/celery/worker.hpp>
 
-#include <boost/asio/use_future.hpp>
-
-#include <chrono>
-#include <functional>
-#include <future>
 #include <stdexcept>
 #include <string>
-#include <thread>
+#include <utility>
 
 namespace luzia_test {
 namespace {
@@ -19,48 +14,10 @@ namespace {
 namespace celery = luzia::celery;
 using celery::Json;
 
-/// A worker on a thread of its own, which says when it has ended.
-class AnsweringWorker {
-public:
-    AnsweringWorker(const RedisServer& server, const LogLines& log, const std::function<void(celery::Worker&)>& more = {})
-        : worker_(io_, options_of(server, log)) {
-        register_tasks(worker_, io_.get_executor(), server.url() + "/1");
-        if (more) { more(worker_); }
-        ended_ = worker_.run(asio::use_future);
-        thread_ = std::thread([this] { io_.run(); });
-    }
-    ~AnsweringWorker() {
-        worker_.stop();
-        ended_.wait();
-        io_.stop();
-        thread_.join();
-    }
-
-    [[nodiscard]] bool ends_soon() { return ended_.wait_for(20s) == std::future_status::ready; }
-
-private:
-    [[nodiscard]] static celery::WorkerOptions options_of(const RedisServer& server, const LogLines& log) {
-        celery::WorkerOptions options;
-        options.broker_url = server.url() + "/0";
-        options.result_backend = server.url() + "/1";
-        options.queues = {"cpp"};
-        options.hostname = "cpp@test";
-        options.concurrency = 4;
-        options.stop_grace = 5s;
-        options.logger = log.logger();
-        return options;
-    }
-
-    asio::io_context io_;
-    celery::Worker worker_;
-    std::future<void> ended_;
-    std::thread thread_;
-};
-
 TEST(CeleryAnswers, ACommandWithAPatternIsObeyedWhereTheNameFits) {
     const LogLines log;
     RedisServer server;
-    AnsweringWorker worker(server, log);
+    RunningWorker worker(worker_options(server.url(), log));
     EXPECT_EQ(peer(server, {"patterns", "cpp@test"}), 0) << log.all();
     EXPECT_TRUE(worker.ends_soon()); // the last command was for it
     EXPECT_GE(log.count("is not obeyed"), 1U) << log.all();
@@ -70,7 +27,7 @@ TEST(CeleryAnswers, ACommandWithAPatternIsObeyedWhereTheNameFits) {
 TEST(CeleryAnswers, AnyTextMayBeAnId) {
     const LogLines log;
     RedisServer server;
-    AnsweringWorker worker(server, log);
+    RunningWorker worker(worker_options(server.url(), log));
     EXPECT_EQ(peer(server, {"ids", "cpp@test"}), 0) << log.all();
     EXPECT_EQ(log.count("dead letter"), 0U) << log.all();
     EXPECT_EQ(leftovers(server, {"cpp"}), "");
@@ -79,7 +36,7 @@ TEST(CeleryAnswers, AnyTextMayBeAnId) {
 TEST(CeleryAnswers, AFailureOfAnyBytesReachesItsCaller) {
     const LogLines log;
     RedisServer server;
-    AnsweringWorker worker(server, log, [](celery::Worker& added_to) {
+    RunningWorker worker(worker_options(server.url(), log), [](celery::Worker& added_to) {
         added_to.task("cpp.bad_failure", [](celery::TaskContext& context, const std::string& kind) {
             if (kind == "message") { throw celery::TaskFailure("ValueError", "\xff"); }
             if (kind == "argument") { throw celery::TaskFailure("ValueError", Json::array({1, Json::array({"\xc3"})}), "builtins", ""); }

@@ -796,6 +796,33 @@ TEST(CeleryClient, AGroupIsWaitedForAsOne) {
     python().server.command({"DEL", "unread-queue"});
 }
 
+TEST(CeleryClient, SendingAChordCanBeCancelledInBothItsSteps) {
+    for (const bool is_first_step : {true, false}) {
+        run([is_first_step]() -> asio::awaitable<void> {
+            RedisServer server;
+            Gate gate(server.port());
+            celery::ClientOptions options = client_options(server);
+            (is_first_step ? options.result_backend : options.broker_url) = gate.url() + (is_first_step ? "/1" : "/0");
+            options.timeout = 30s;
+            celery::Client client{co_await asio::this_coro::executor, options};
+            co_await client.send_task("nobody.runs.this"); // connected
+            gate.stall(Way::to_client);
+            const celery::Chord chord = celery::chord(additions(2), celery::signature("py.total"));
+            asio::cancellation_signal signal;
+            std::optional<error_code> cancelled;
+            const auto begin = Clock::now();
+            client.send(chord, asio::bind_cancellation_slot(signal.slot(),
+                                                            [&](error_code error, const celery::AsyncResult&) { cancelled = error; }));
+            const bool is_soon = co_await eventually([&] { return Clock::now() - begin > 200ms; });
+            EXPECT_TRUE(is_soon && !cancelled);
+            signal.emit(asio::cancellation_type::total);
+            const bool is_cancelled = co_await eventually([&] { return cancelled.has_value(); });
+            EXPECT_TRUE(is_cancelled && *cancelled == make_error_code(Error::cancelled));
+            EXPECT_LT(Clock::now() - begin, 10s);
+        });
+    }
+}
+
 TEST(CeleryClient, AGroupThatIsWaitedForEndsOnceWhateverHappens) {
     run([]() -> asio::awaitable<void> {
         RedisServer server;

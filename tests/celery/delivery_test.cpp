@@ -93,7 +93,7 @@ TEST(CeleryDelivery, WhatAClaimTookIsFoundWhenItsAnswerIsLost) {
     options.poll_interval = 50ms;
     RunningWorker worker(options);
     books.push("cpp.add", "first", Json::array({1, 2}));
-    ASSERT_TRUE(holds_soon([&] { return books.has_result("first"); }));
+    ASSERT_TRUE(holds_soon([&] { return books.has_result("first") && books.left().empty(); }));
     gate.stall(Way::to_server); // one of its looks, every 50 ms, is on its way
     std::this_thread::sleep_for(300ms);
     books.push("cpp.add", "second", Json::array({1, 2}));
@@ -231,6 +231,33 @@ TEST(CeleryDelivery, KeysOfAnotherTypeLoseNothing) {
     EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
     EXPECT_EQ(books.broker({"GET", "nowhere"}), "no list");
     EXPECT_FALSE(worker.stop());
+}
+
+TEST(CeleryDelivery, NothingButResultsIsTouchedWhereTheResultsAre) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    books.results({"SET", "unacked", "somebody else's"});
+    books.results({"ACL", "SETUSER", "results", "on", ">secret", "~celery-task*", "&celery-task*", "+@all"}); // enough for Celery
+    books.results({"SET", "celery-taskset-meta-g.s", "1"});
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.result_backend = "redis://results:secret@127.0.0.1:" + std::to_string(server.port()) + "/1";
+    options.track_started = true;
+    RunningWorker worker(options);
+    books.push("cpp.add", "one", Json::array({1, 2}));
+    EXPECT_TRUE(holds_soon([&] { return books.result("one").value == 3; })) << log.all();
+    Json chord = Json::object({{"chord", signature_of("cpp.total", "body", Json::array())}});
+    chord["chord"]["immutable"] = false;
+    const Json follower = signature_of("cpp.add", "callback", Json::array({3, 4}));
+    chord["callbacks"] = Json::array({follower});
+    books.broker({"LPUSH", "cpp", envelope_with("cpp.add", "member", Json::array({2, 2}), chord, [](celery::Message& made) {
+                      made.group = "g";
+                      made.group_index = 0;
+                  })});
+    EXPECT_TRUE(holds_soon([&] { return books.result("body").value == 4 && books.result("callback").value == 7; })) << log.all();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(log.count("could not be"), 0U) << log.all();
+    EXPECT_EQ(books.results({"GET", "unacked"}), "somebody else's");
 }
 
 TEST(CeleryDelivery, WhereNothingCanBeHeldNothingIsTaken) {
@@ -473,6 +500,154 @@ TEST(CeleryDelivery, AnIdThatIsUsedAgainIsRunThoughAnOldSuccessIsStored) {
         EXPECT_EQ(runs - before, is_deduplicated ? 0 : 1);
         EXPECT_EQ(worker.stats().deduplicated, is_deduplicated ? 1U : 0U);
     }
+}
+
+TEST(CeleryDelivery, WhatAnotherHasTakenOverIsNotToldOfWhenTheBrokerIsBack) {
+    const LogLines log;
+    RedisServer server;
+    Gate gate(server.port());
+    Books books(server);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.broker_url = gate.url() + "/0";
+    options.result_backend = options.broker_url;
+    options.poll_interval = 20ms;
+    asio::thread_pool pool(1);
+    options.handler_executor = pool.get_executor();
+    std::atomic<bool> has_begun{false};
+    std::atomic<bool> may_end{false};
+    RunningWorker worker(options, [&](celery::Worker& self) {
+        self.task("cpp.computes", [&] {
+            has_begun = true;
+            while (!may_end) {
+                std::this_thread::sleep_for(1ms);
+            }
+            throw std::runtime_error("only here");
+        });
+    });
+    const Json embed = Json::object({{"chain", Json::array({signature_of("cpp.add", "behind", Json::array({1, 2}), "other")})}});
+    books.broker({"LPUSH", "cpp", envelope_with("cpp.computes", "a", Json::array(), embed)});
+    EXPECT_TRUE(holds_soon([&] { return has_begun.load(); })) << log.all();
+    gate.shut();
+    gate.reset();
+    EXPECT_TRUE(holds_soon([&] { return log.count("for: Connection re") + log.count("claimed: Connection re") > 0; })) << log.all();
+    books.broker({"DEL", "unacked", "unacked_index"});
+    may_end = true;
+    EXPECT_TRUE(holds_soon([&] { return log.count("can't be stored") > 0; })) << log.all();
+    gate.open();
+    EXPECT_TRUE(holds_soon([&] { return books.broker({"EXISTS", "celery-task-meta-a"}) == "1"; })) << log.all();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(worker.stats().lost, 1U);
+    EXPECT_EQ(books.broker({"EXISTS", "celery-task-meta-behind"}), "0") << log.all();
+}
+
+TEST(CeleryDelivery, WhetherATaskHasSucceededIsAskedUntilItIsKnown) {
+    for (const bool is_stopped_before : {false, true}) {
+        const LogLines log;
+        RedisServer server;
+        Gate gate(server.port());
+        Books books(server);
+        celery::WorkerOptions options = worker_options(server.url(), log);
+        options.result_backend = gate.url() + "/1";
+        options.deduplicate_successful_tasks = true;
+        options.stop_grace = 50ms;
+        std::atomic<int> runs{0};
+        RunningWorker worker(options, [&](celery::Worker& self) { self.task("cpp.counts", [&] { return ++runs; }); });
+        books.push("cpp.counts", "first", Json::array());
+        EXPECT_TRUE(holds_soon([&] { return books.has_result("first") && books.left().empty(); })) << log.all();
+        gate.shut();
+        gate.reset();
+        EXPECT_TRUE(holds_soon([&] { return log.count("lost the connection") > 0; })) << log.all();
+        const std::string message = *celery::redelivered(envelope("cpp.counts", "first", Json::array()));
+        books.broker({"LPUSH", "cpp", message});
+        EXPECT_TRUE(holds_soon([&] { return log.count("waits until it can be seen") > 0; })) << log.all();
+        if (!is_stopped_before) {
+            gate.open();
+            EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << books.left();
+        }
+        EXPECT_FALSE(worker.stop());
+        EXPECT_EQ(runs, 1);
+        EXPECT_EQ(worker.stats().deduplicated, is_stopped_before ? 0U : 1U);
+        EXPECT_EQ(books.broker({"LRANGE", "cpp", "0", "-1"}), is_stopped_before ? message : "");
+    }
+}
+
+/// What a remote control says.
+std::string command_of(const std::string& method, const std::string& id) {
+    const Json body = Json::object({{"method", method}, {"arguments", {{"task_id", id}}}});
+    return Json::object({{"body", celery::base64_encode(body.dump())}, {"properties", {{"body_encoding", "base64"}}}}).dump();
+}
+
+TEST(CeleryDelivery, WhatIsRevokedBeforeItsHandlerBeginsDoesNotBegin) {
+    for (const std::string method : {"revoke", "terminate"}) {
+        const LogLines log;
+        RedisServer server;
+        Gate gate(server.port());
+        Books books(server);
+        celery::WorkerOptions options = worker_options(server.url(), log);
+        options.result_backend = gate.url() + "/1";
+        options.deduplicate_successful_tasks = true;
+        std::atomic<int> runs{0};
+        RunningWorker worker(options, [&](celery::Worker& self) { self.task("cpp.counts", [&] { return ++runs; }); });
+        books.push("cpp.add", "first", Json::array({1, 2}));
+        EXPECT_TRUE(holds_soon([&] { return books.has_result("first") && books.left().empty(); })) << log.all();
+        gate.stall(Way::to_client); // the look for a success is on its way
+        books.broker({"LPUSH", "cpp", *celery::redelivered(envelope("cpp.counts", "a", Json::array()))});
+        EXPECT_TRUE(holds_soon([&] { return books.broker({"HLEN", "unacked"}) == "1"; }));
+        std::this_thread::sleep_for(50ms);
+        EXPECT_EQ(books.broker({"PUBLISH", "/0.celery.pidbox", command_of(method, "a")}), "1");
+        std::this_thread::sleep_for(50ms);
+        gate.flow(Way::to_client);
+        EXPECT_TRUE(holds_soon([&] { return books.result("a").state == "REVOKED" && books.left().empty(); })) << log.all();
+        EXPECT_FALSE(worker.stop());
+        EXPECT_EQ(runs, 0);
+    }
+}
+
+TEST(CeleryDelivery, WhatIsRevokedBeforeItsTimeIsToldThoughThereIsNoRoom) {
+    const LogLines log;
+    RedisServer server;
+    Books books(server);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.concurrency = 1;
+    options.stop_grace = 50ms;
+    RunningWorker worker(options);
+    books.broker({"LPUSH", "cpp", envelope_with("cpp.add", "later", Json::array({1, 2}), Json::object(), [](celery::Message& made) {
+                      made.eta = celery::now() + std::chrono::hours(1);
+                  })});
+    books.push("cpp.sleep", "long", Json::array({3600}));
+    EXPECT_TRUE(holds_soon([&] { return books.broker({"HLEN", "unacked"}) == "2"; }));
+    EXPECT_TRUE(holds_soon([&] { // it may not be heard yet
+        books.broker({"PUBLISH", "/0.celery.pidbox", command_of("revoke", "later")});
+        std::this_thread::sleep_for(20ms);
+        return books.result("later").state == "REVOKED";
+    })) << log.all();
+    EXPECT_FALSE(worker.stop());
+}
+
+TEST(CeleryDelivery, OnlyWhatIsAnObjectIsClaimed) {
+    RedisServer server;
+    Books books(server);
+    const std::string good = envelope("cpp.add", "a", Json::array({1, 2}));
+    const Json parts = Json::parse(good);
+    std::vector<std::string> messages{good};
+    for (const std::string name : {"headers", "properties"}) {
+        for (const std::string part : {"[ ]", "[null]", "[[1]]", "1", "null"}) {
+            Json odd = parts;
+            odd[name] = "here";
+            std::string text = odd.dump();
+            text.replace(text.find("\"here\""), 6, part);
+            messages.push_back(text);
+        }
+    }
+    for (const std::string& message : messages) {
+        books.broker({"LPUSH", "cpp", message});
+    }
+    const std::string script(celery::detail::claim_script.source());
+    const std::string claimed =
+        books.broker({"EVAL", script, "4", "unacked", "unacked_index", "dead", "cpp", "20", "100000", "100000", "tag:", "1", "\"cpp\""});
+    EXPECT_EQ(claimed, "10  tag:1 0 " + good);
+    EXPECT_EQ(books.broker({"HLEN", "unacked"}), "1");
+    EXPECT_EQ(books.broker({"LLEN", "dead"}), "10");
 }
 
 TEST(CeleryDelivery, AMemberOfAChordThatRanTwiceCountsOnce) {

@@ -58,6 +58,8 @@ public:
         thread_.join();
         return error;
     }
+    /// Whether it ends, by what it was told.
+    [[nodiscard]] bool ends_soon() { return ended_.wait_for(std::chrono::seconds(20)) == std::future_status::ready; }
     [[nodiscard]] luzia::celery::WorkerStats stats() const { return worker_.stats(); }
 
 private:

@@ -33,14 +33,6 @@ concept NotArguments = !std::convertible_to<Token, Arguments>;
 template <class Token>
 concept NotTaskOptions = !std::convertible_to<Token, TaskOptions>;
 
-/// Whether a task may be in its queue though its sending ended with this. A script that pushes several may have pushed some before it was refused.
-[[nodiscard]] inline bool may_have_been_sent(const error_code& error) noexcept {
-    for (const Error never : {Error::not_connected, Error::overloaded, Error::disabled, Error::no_such_host, Error::handshake_refused}) {
-        if (error == make_error_code(never)) { return false; }
-    }
-    return error.category() != task_error_category() && error.category() != server_error_category();
-}
-
 } // namespace detail
 
 /// Sends tasks to workers, in C++ or Python, over Redis, and finds their results.
@@ -133,10 +125,7 @@ public:
     [[nodiscard]] auto send(Chord chord, Token&& token = Token()) {
         return asio::async_initiate<Token, void(error_code, AsyncResult)>(
             [state = state_, composition = state_->composer().compose(std::move(chord))](auto&& handler) mutable {
-                using Handler = std::decay_t<decltype(handler)>;
-                start_chord(
-                    state, std::move(composition),
-                    redis::Completion<error_code, AsyncResult>(Handler(std::forward<decltype(handler)>(handler)), state->executor()));
+                start_chord(state, std::move(composition), std::decay_t<decltype(handler)>(std::forward<decltype(handler)>(handler)));
             },
             token);
     }
@@ -190,27 +179,31 @@ private:
                                    composition.problem, script);
     }
 
-    static void start_chord(const std::shared_ptr<detail::ClientState>& state, detail::Composition composition,
-                            redis::Completion<error_code, AsyncResult> done) {
-        if (!composition.problem && (!state->broker() || !state->backend())) { composition.problem = Error::disabled; }
-        if (composition.problem) { return done(composition.problem, AsyncResult()); }
+    /// Both steps are the handler's: made on its executor, and ended through its slot.
+    template <class Handler>
+    static void start_chord(const std::shared_ptr<detail::ClientState>& state, detail::Composition composition, Handler handler) {
+        using Done = redis::Completion<error_code, redis::Reply>;
+        error_code problem = composition.problem;
+        if (!problem && (!state->broker() || !state->backend())) { problem = Error::disabled; }
         redis::Words size{"SET", state->group_key(composition.group_id, ".s"), std::to_string(composition.chord_size)};
         if (const auto seconds = state->result_expires().count(); seconds > 0) {
             size.emplace_back("EX");
             size.push_back(std::to_string(seconds));
         }
-        redis::execute(state->backend(), std::move(size), state->executor(),
-                       [state, composition = std::move(composition), done = std::move(done)](error_code error, redis::Reply) mutable {
-                           if (error) { return done(error, AsyncResult()); }
-                           AsyncResult result = result_of<AsyncResult>(state, {}, composition.result_ids);
-                           const redis::Script* const script = composition.messages.size() > 1 ? &detail::push_script : nullptr;
-                           auto finish = [done = std::move(done), result = std::move(result)](error_code what, redis::Reply) mutable {
-                               done(what, what && !detail::may_have_been_sent(what) ? AsyncResult() : std::move(result));
-                           };
-                           redis::detail::Execution::start(
-                               state->broker(), push_words(composition), script,
-                               redis::Completion<error_code, redis::Reply>(std::move(finish), state->executor()), state->executor());
-                       });
+        auto send = [state, composition = std::move(composition)](Handler&& waiting, error_code error, redis::Reply&&) mutable {
+            if (error) { return std::move(waiting)(error, AsyncResult()); }
+            auto finish = [result = result_of<AsyncResult>(state, {}, composition.result_ids)](Handler&& last, error_code what,
+                                                                                               redis::Reply&&) mutable {
+                std::move(last)(what, what && !detail::may_have_been_sent(what) ? AsyncResult() : std::move(result));
+            };
+            const redis::Script* const script = composition.messages.size() > 1 ? &detail::push_script : nullptr;
+            redis::detail::Execution::start(state->broker(), push_words(composition), script,
+                                            Done(redis::Mapped(std::move(waiting), std::move(finish)), state->executor()),
+                                            state->executor());
+        };
+        Done done(redis::Mapped(std::move(handler), std::move(send)), state->executor());
+        if (problem) { return done(problem, redis::Reply()); }
+        redis::detail::Execution::start(state->backend(), std::move(size), nullptr, std::move(done));
     }
 
     std::shared_ptr<detail::ClientState> state_;

@@ -82,6 +82,7 @@ private:
             co_await bury(core, delivery, std::move(problem));
         }
     } catch (const std::exception&) {} // no memory: it stays held, and comes back
+    if (delivery->is_untold && !delivery->is_acked) { co_await give_back(core, delivery); }
     core->active.erase(delivery->tag);
     core->io->hungry.set();
     if (core->is_stopping) { core->io->idle.set(); }

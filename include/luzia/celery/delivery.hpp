@@ -30,10 +30,27 @@ namespace asio = boost::asio;
 inline constexpr auto quietly = asio::as_tuple(asio::use_awaitable);
 
 /// One run of a handler. The handler's side holds this and nothing else of the worker's: it may go on when worker and context are gone.
-class Run : public std::enable_shared_from_this<Run> {
+///
+/// Between the worker and the executor that the handler waits for, one decides: it is begun, once, or withdrawn, and then never begun.
+class Run {
 public:
-    /// @param where  the handler's own strand: what cancels it is done there
-    Run(std::shared_ptr<TaskContext> of, const asio::any_io_executor& where) : context(std::move(of)), home_(where) {}
+    /// @param where     the handler's own strand: what cancels it is done there
+    /// @param is_over   set when its worker, or the worker's context, is gone
+    Run(std::shared_ptr<TaskContext> of, const asio::any_io_executor& where, std::shared_ptr<const std::atomic<bool>> is_over)
+        : context(std::move(of)), home_(where), is_over_(std::move(is_over)) {}
+
+    /// Whether the handler may begin. Any thread.
+    [[nodiscard]] bool begin() noexcept {
+        if (*is_over_) { withdraw(); }
+        State state = State::waiting;
+        return state_.compare_exchange_strong(state, State::begun);
+    }
+    /// Whether it has not begun, and now never will. Any thread.
+    bool withdraw() noexcept {
+        State state = State::waiting;
+        return state_.compare_exchange_strong(state, State::withdrawn);
+    }
+    [[nodiscard]] bool has_begun() const noexcept { return state_ == State::begun; }
 
     /// What the handler is cancelled with. Once, before it begins; its completion handler keeps it.
     [[nodiscard]] std::shared_ptr<asio::cancellation_signal> make_signal() {
@@ -55,6 +72,7 @@ public:
 
     /// The handler has ended. Any thread.
     void finish(HandlerEnd end) {
+        if (state_ == State::withdrawn) { return; }
         const std::scoped_lock lock(mutex_);
         end_ = std::move(end);
     }
@@ -68,10 +86,14 @@ public:
     }
 
     const std::shared_ptr<TaskContext> context;
-    std::atomic<bool> is_abandoned{false}; ///< the worker waits no longer; what has not begun does not begin
+    bool is_abandoned = false; ///< the worker waits no longer. On its strand
 
 private:
+    enum class State { waiting, begun, withdrawn };
+
     redis::ContextExecutor home_;
+    const std::shared_ptr<const std::atomic<bool>> is_over_;
+    std::atomic<State> state_{State::waiting};
     std::weak_ptr<asio::cancellation_signal> signal_;
     std::mutex mutex_;
     std::optional<HandlerEnd> end_;
@@ -91,7 +113,9 @@ struct Delivery {
     bool is_terminated = false;              ///< somebody revoked it while it ran
     bool is_ending = false;                  ///< how it ended is being told
     bool is_acked = false;
-    bool is_lost = false; ///< somebody took it back
+    bool is_lost = false;   ///< somebody took it back
+    bool is_untold = false; ///< it has ended, and that could not be said
+    bool is_given_back = false;
 
     /// Whether this state is told.
     [[nodiscard]] bool stores(std::string_view state) const {

@@ -65,6 +65,20 @@ public:
 
 } // namespace luzia::celery
 
+namespace luzia::celery::detail {
+
+/// Whether a server may have done what was asked of it, or do it yet, though the asking ended with this. What is refused is not done.
+[[nodiscard]] inline bool may_have_been_sent(const error_code& error) noexcept {
+    for (const Error never : {Error::not_connected, Error::overloaded, Error::disabled, Error::no_such_host, Error::handshake_refused}) {
+        if (error == make_error_code(never)) { return false; }
+    }
+    // The system's own errors are those of connecting: what is lost later is `connection_lost`.
+    return error.category() != task_error_category() && error.category() != server_error_category() &&
+           error.category() != boost::system::system_category();
+}
+
+} // namespace luzia::celery::detail
+
 namespace boost::system {
 template <>
 struct is_error_code_enum<luzia::celery::TaskError> : std::true_type {};

@@ -1,6 +1,7 @@
 // celery/execution.hpp: one delivery from the moment its turn has come to its end: checks, the handler, its limits, its outcome.
 #pragma once
 
+#include <luzia/celery/restoring.hpp>
 #include <luzia/celery/settlement.hpp>
 #include <luzia/celery/worker_core.hpp>
 
@@ -41,9 +42,8 @@ inline void announce(const CorePtr& core, const Message& message, const std::str
     store.id = message.id;
     store.meta = encode_result(state, value, details_of(message), now()).value_or("");
     store.is_final = is_ready(state);
-    store.is_ack = false;
     if (store.meta.empty() || core->is_abandoned) { return; }
-    redis::detail::Execution::start(core->backend, settle_words(*core, "", store, false), &settle_script,
+    redis::detail::Execution::start(core->backend, store_words(*core, store), &store_script,
                                     redis::Completion<error_code, redis::Reply>([](error_code, redis::Reply) {}, core->strand()),
                                     core->strand());
 }
@@ -53,7 +53,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     auto signal = run->make_signal();
     auto body = [](std::shared_ptr<Run> of, Call task) -> asio::awaitable<HandlerEnd> {
         HandlerEnd end;
-        if (!of->is_abandoned) { end = co_await task(of->context); }
+        if (of->begin()) { end = co_await task(of->context); }
         co_return end;
     };
     auto ended = [signal, run, tag, owner = std::weak_ptr<WorkerCore>(core)](const std::exception_ptr& problem, HandlerEnd end) {
@@ -85,7 +85,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
                                         : core->options.handler_executor ? *core->options.handler_executor
                                                                          : core->outer();
     auto context = std::make_shared<TaskContext>(delivery->message, delivery->queue, deadline, std::move(told));
-    const auto run = std::make_shared<Run>(std::move(context), asio::make_strand(where));
+    const auto run = std::make_shared<Run>(std::move(context), asio::make_strand(where), core->is_closed);
     delivery->run = run;
     delivery->event.emplace(core->strand());
     begin_handler(core, run, delivery->tag, task.call);
@@ -105,6 +105,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
         const auto passed = Clock::now() - begun;
         if (is_over()) { break; }
         if (hard && passed >= *hard) {
+            run->withdraw();
             run->request_stop();
             HandlerEnd cut;
             cut.is_final = true;
@@ -117,6 +118,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
         }
     }
     if (!end) {
+        run->withdraw();
         run->is_abandoned = true;
         run->request_stop();
         co_return std::nullopt;
@@ -156,37 +158,41 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     if (delivery->stores("RETRY")) { end.meta = encode_result("RETRY", failure.json(), details_of(message), now()).value_or(""); }
     end.is_final = false;
     end.follow.push_back({message.id, list_of(core->options.key_prefix, delivery->queue, message.priority), std::move(*envelope)});
-    co_await settle(core, delivery, std::move(end));
-    ++core->stats.retried;
+    const Settled settled = co_await settle(core, delivery, std::move(end));
+    core->stats.retried += settled == Settled::untold ? 0 : 1;
 }
 
-/// Its result was stored, and the message not let go: the run before this one got as far as that.
+/// Its result was stored, and the message not let go: the run before this one got as far as that. Waits for a server that is away.
 [[nodiscard]] inline asio::awaitable<bool> has_succeeded_before(CorePtr core, DeliveryPtr delivery) {
     if (!core->options.deduplicate_successful_tasks || !delivery->message.is_redelivered) { co_return false; }
+    constexpr const char* waits = "a task that comes again waits until it can be seen whether it has succeeded";
+    redis::Words length{"STRLEN", core->result_key_of(delivery->message.id)};
+    const Insisted size = co_await insist(core, core->backend, std::move(length), nullptr, 0, waits);
+    if (size.error || size.reply.integer() <= 0) { co_return false; }
     redis::Words words{"GET", core->result_key_of(delivery->message.id)};
-    auto [error, reply] = co_await redis::execute(core->backend, std::move(words), core->strand(), quietly);
-    if (error || reply.is_nil()) { co_return false; }
-    std::optional<TaskResult> stored = decode_result(reply.text());
+    const auto bytes = static_cast<std::size_t>(size.reply.integer());
+    const Insisted found = co_await insist(core, core->backend, std::move(words), nullptr, bytes, waits);
+    if (found.error || found.reply.is_nil()) { co_return false; }
+    std::optional<TaskResult> stored = decode_result(found.reply.text());
     if (!stored || stored->state != "SUCCESS") { co_return false; }
     ++core->stats.deduplicated;
     co_await join_own_chord(core, delivery, "SUCCESS", std::move(stored->value));
-    co_await ack(core, delivery);
     co_return true;
 }
 
-/// Whether handlers may still begin: not when the worker has ended, nor when it was destroyed.
-[[nodiscard]] inline bool may_begin(const WorkerCore& core) noexcept { return !core.is_abandoned && !core.is_closed; }
+/// Whether handlers may still begin: not when the worker ends, nor when it was destroyed.
+[[nodiscard]] inline bool may_begin(const WorkerCore& core) noexcept { return !core.is_stopping && !core.is_abandoned && !*core.is_closed; }
+
+[[nodiscard]] inline asio::awaitable<void> end_revoked(CorePtr core, DeliveryPtr delivery, const char* how) {
+    TaskFailure failure("TaskRevokedError", how, "celery.exceptions");
+    co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
+}
 
 [[nodiscard]] inline asio::awaitable<void> perform(CorePtr core, DeliveryPtr delivery) {
     const Message& message = delivery->message;
-    if (core->revoked.count(message.id) != 0) {
-        TaskFailure failure("TaskRevokedError", "revoked", "celery.exceptions");
-        co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
-        co_return;
-    }
-    if (message.expires && *message.expires <= now()) {
-        TaskFailure failure("TaskRevokedError", "expired", "celery.exceptions");
-        co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
+    const auto is_revoked = [&] { return core->revoked.count(message.id) != 0; };
+    if (is_revoked() || (message.expires && *message.expires <= now())) {
+        co_await end_revoked(core, delivery, is_revoked() ? "revoked" : "expired");
         co_return;
     }
     const auto found = core->tasks.find(message.task);
@@ -205,11 +211,19 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     const TaskSettings& settings = *task.settings;
     delivery->settings = task.settings;
     const bool is_done_before = co_await has_succeeded_before(core, delivery);
-    if (is_done_before || !may_begin(*core)) { co_return; }
-    if (!settings.ack_late.value_or(core->options.ack_late)) {
-        const bool is_held = co_await ack(core, delivery);
-        if (!is_held || !may_begin(*core)) { co_return; } // somebody has it already
+    if (is_done_before) { co_return; }
+    if (may_begin(*core) && !settings.ack_late.value_or(core->options.ack_late)) {
+        const Settled let_go = co_await ack(core, delivery);
+        if (let_go != Settled::done) { co_return; } // somebody has it already
         delivery->is_ending = false;
+    }
+    if (!may_begin(*core)) {
+        co_await give_back(core, delivery);
+        co_return;
+    }
+    if (is_revoked()) { // since the first look
+        co_await end_revoked(core, delivery, "revoked");
+        co_return;
     }
     if (core->options.track_started && delivery->stores("STARTED")) {
         Json who = Json::object();
@@ -223,8 +237,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     ++core->totals[message.task];
     if (!end) {
         if (!delivery->is_terminated) { co_return; } // given back by who stops the worker
-        TaskFailure failure("TaskRevokedError", "terminated", "celery.exceptions");
-        co_await end_with_failure(core, delivery, std::move(failure), "REVOKED");
+        co_await end_revoked(core, delivery, "terminated");
     } else if (end->retry) {
         co_await end_with_retry(core, delivery, settings, std::move(*end->retry), std::nullopt);
     } else if (end->failure) {
@@ -249,6 +262,7 @@ inline void dispatch(const CorePtr& core);
     } catch (const std::exception& problem) { // no memory: the message stays held, and comes back when nobody renews it
         core->warn("task lost", std::string("a task can't be run now: ") + printable(problem.what(), 100));
     }
+    if (delivery->is_untold && !delivery->is_acked) { co_await give_back(core, delivery); }
     if (delivery->is_lost) { ++core->stats.lost; }
     core->active.erase(delivery->tag);
     core->io->hungry.set();
@@ -256,14 +270,18 @@ inline void dispatch(const CorePtr& core);
     dispatch(core);
 }
 
+inline void start_delivery(const CorePtr& core, DeliveryPtr delivery) {
+    delivery->begun = std::chrono::steady_clock::now();
+    core->active.emplace(delivery->tag, delivery);
+    asio::co_spawn(core->strand(), perform_and_leave(core, std::move(delivery)), asio::detached);
+}
+
 /// Begins what may run.
 inline void dispatch(const CorePtr& core) {
-    while (!core->is_stopping && may_begin(*core) && !core->ready.empty() && core->active.size() < core->options.concurrency) {
+    while (may_begin(*core) && !core->ready.empty() && core->active.size() < core->options.concurrency) {
         DeliveryPtr delivery = std::move(core->ready.front());
         core->ready.pop_front();
-        delivery->begun = std::chrono::steady_clock::now();
-        core->active.emplace(delivery->tag, delivery);
-        asio::co_spawn(core->strand(), perform_and_leave(core, std::move(delivery)), asio::detached);
+        start_delivery(core, std::move(delivery));
     }
 }
 

@@ -20,9 +20,6 @@ namespace luzia::celery::detail {
     const auto pause = std::min<std::chrono::milliseconds>(core->options.visibility_timeout / 4, std::chrono::seconds(60));
     while (!core->is_abandoned) {
         co_await core->io->keeping.wait(pause);
-        if (core->is_stopping && core->active.empty() && core->ready.empty() && core->scheduled.empty() && core->arriving.empty()) {
-            co_return;
-        }
         std::vector<DeliveryPtr> held;
         for (const auto& [tag, delivery] : core->active) {
             held.push_back(delivery);
@@ -32,7 +29,7 @@ namespace luzia::celery::detail {
         for (const auto& [time, delivery] : core->scheduled) {
             held.push_back(delivery);
         }
-        std::erase_if(held, [](const DeliveryPtr& delivery) { return delivery->is_acked || delivery->is_lost; });
+        std::erase_if(held, [](const DeliveryPtr& delivery) { return delivery->is_acked || delivery->is_lost || delivery->is_given_back; });
         constexpr std::size_t some = 500;
         for (std::size_t begin = 0; begin < held.size(); begin += some) {
             const std::size_t end = std::min(held.size(), begin + some);

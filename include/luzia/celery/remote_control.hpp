@@ -60,11 +60,12 @@ inline void note_revoked(WorkerCore& core, const std::string& id) {
         if (id.is_string() && is_task_id(id.get_ref<const std::string&>())) { ids.push_back(id.get<std::string>()); }
     }
     const bool is_terminate = arguments.value("terminate", Json()) == true;
+    std::vector<DeliveryPtr> ended;
     for (const std::string& id : ids) {
         note_revoked(core, id);
         for (auto entry = core.scheduled.begin(); entry != core.scheduled.end();) {
-            const bool is_it = entry->second->message.id == id;
-            if (is_it) { core.ready.push_back(entry->second); }
+            const bool is_it = entry->second->message.id == id && may_begin(core);
+            if (is_it) { ended.push_back(entry->second); }
             entry = is_it ? core.scheduled.erase(entry) : std::next(entry);
         }
         for (const auto& [tag, delivery] : core.active) {
@@ -73,7 +74,9 @@ inline void note_revoked(WorkerCore& core, const std::string& id) {
             if (delivery->event) { delivery->event->cancel(); }
         }
     }
-    dispatch(owner);
+    for (DeliveryPtr& delivery : ended) { // whether or not there is room for one that runs
+        start_delivery(owner, std::move(delivery));
+    }
     std::string text;
     for (const std::string& id : ids) {
         text += (text.empty() ? "" : ", ") + id;

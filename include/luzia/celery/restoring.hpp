@@ -3,6 +3,7 @@
 
 #include <luzia/celery/worker_core.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace luzia::celery::detail {
 
@@ -62,15 +64,15 @@ struct HeldEntry {
     co_return list_of(core->options.key_prefix, queue, entry.priority);
 }
 
-/// Moves a held message, of which `text` is to stand in `list`. Returns whether it did.
-[[nodiscard]] inline asio::awaitable<bool> move(CorePtr core, std::string tag, std::string list, std::string text, std::string how,
-                                                std::string overdue_seconds = "0") {
+/// Moves a held message, of which `text` is to stand in `list`. Returns whether it did; nothing where that can't be known.
+[[nodiscard]] inline asio::awaitable<std::optional<bool>> move(CorePtr core, std::string tag, std::string list, std::string text,
+                                                               std::string how, std::string overdue_seconds = "0") {
     const auto connection = core->connection_for(core->broker, text.size());
     const std::string dead_letters = core->key(core->options.dead_letter_list);
     redis::Words keys{core->key("unacked"), core->key("unacked_index"), list, dead_letters};
     redis::Words arguments{std::move(tag), std::move(text), std::move(how), std::move(overdue_seconds)};
     auto [error, reply] = co_await redis::execute(connection, move_script, std::move(keys), std::move(arguments), core->strand(), quietly);
-    if (error) { co_return false; }
+    if (error) { co_return std::nullopt; }
     if (reply.integer() == 2) {
         core->warn("dead letter", printable(list) + " is no list; a message for it goes to " + printable(dead_letters));
         ++core->stats.dead;
@@ -88,17 +90,17 @@ struct HeldEntry {
     std::optional<HeldEntry> entry = read_held_entry(value);
     if (!entry) {
         core->warn("dead letter", "what a worker held is no message; it goes to " + printable(core->options.dead_letter_list));
-        const bool is_moved = co_await move(core, std::move(tag), core->key(core->options.dead_letter_list), std::move(value), "LPUSH",
-                                            std::move(overdue_seconds));
-        core->stats.dead += is_moved ? 1 : 0;
-        co_return is_moved;
+        const std::optional<bool> is_buried = co_await move(core, std::move(tag), core->key(core->options.dead_letter_list),
+                                                            std::move(value), "LPUSH", std::move(overdue_seconds));
+        core->stats.dead += is_buried.value_or(false) ? 1 : 0;
+        co_return is_buried.value_or(false);
     }
     std::optional<std::string> list = co_await list_for(core, *entry);
     if (!list) { co_return false; }
-    const bool is_moved =
+    const std::optional<bool> is_moved =
         co_await move(core, std::move(tag), std::move(*list), std::move(entry->envelope), "RPUSH", std::move(overdue_seconds));
-    core->stats.restored += is_moved ? 1 : 0;
-    co_return is_moved;
+    core->stats.restored += is_moved.value_or(false) ? 1 : 0;
+    co_return is_moved.value_or(false);
 }
 
 /// A claim whose answer was lost: what it took is held here, and read now.
@@ -129,14 +131,40 @@ struct HeldEntry {
     }
 }
 
-/// Puts a message whose task was begun, and has not ended, back to where it is served next.
+/// Puts a message whose task has not ended back to where it is served next: as it was, unless its handler has begun. Once.
+///
+/// One that was let go when its task began is put there anew: its worker is there to do it, so that only a crash loses it.
 [[nodiscard]] inline asio::awaitable<void> give_back(CorePtr core, DeliveryPtr delivery) {
-    if (delivery->is_acked || delivery->is_lost) { co_return; }
-    std::string text = redelivered(delivery->raw, delivery->queue).value_or(delivery->raw);
+    if (delivery->is_lost || *core->is_closed || std::exchange(delivery->is_given_back, true)) { co_return; }
+    std::string text = delivery->raw;
+    if (delivery->run && delivery->run->has_begun()) { text = redelivered(text, delivery->queue).value_or(text); }
     std::string list = list_of(core->options.key_prefix, delivery->queue, delivery->message.priority);
-    const bool is_moved = co_await move(core, delivery->tag, std::move(list), std::move(text), "RPUSH");
-    if (is_moved) { ++core->stats.given_back; }
-    delivery->is_acked = true;
+    std::string tag = delivery->is_acked ? std::string() : delivery->tag;
+    const std::optional<bool> is_moved = co_await move(core, std::move(tag), std::move(list), std::move(text), "RPUSH");
+    core->stats.given_back += is_moved.value_or(false) ? 1 : 0;
+    if (is_moved) { co_return; }
+    core->stats.lost += delivery->is_acked ? 1 : 0;
+    core->warn("giving back", "task " + printable(delivery->message.id, 256) + " has not ended and can't be given back" +
+                                  (delivery->is_acked ? ": it was let go when it began" : ", it comes back when its time is up"));
+}
+
+/// Handlers that still wait for their executor do not begin any more. What is held of them waits to be given back then, before all that waited;
+/// returned are the others, the last first.
+[[nodiscard]] inline std::vector<DeliveryPtr> withdraw_runs(const CorePtr& core) {
+    std::vector<DeliveryPtr> withdrawn;
+    for (const auto& [tag, delivery] : core->active) {
+        const bool is_waiting = delivery->run && !delivery->is_ending && !delivery->is_terminated && !delivery->run->has_ended();
+        if (!is_waiting || !delivery->run->withdraw()) { continue; }
+        delivery->run->is_abandoned = true;
+        delivery->event->cancel();
+        withdrawn.push_back(delivery);
+    }
+    std::sort(withdrawn.begin(), withdrawn.end(), [](const DeliveryPtr& a, const DeliveryPtr& b) { return a->begun > b->begun; });
+    for (const DeliveryPtr& delivery : withdrawn) {
+        if (!delivery->is_acked) { core->ready.push_front(delivery); }
+    }
+    std::erase_if(withdrawn, [](const DeliveryPtr& delivery) { return !delivery->is_acked; });
+    return withdrawn;
 }
 
 /// What is held and was not read can be given back unread, where it is known whereto.

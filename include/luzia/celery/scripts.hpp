@@ -3,7 +3,46 @@
 
 #include <luzia/redis/script.hpp>
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string_view>
+
 namespace luzia::celery::detail {
+
+/// A script's text of several parts, put together when the program is compiled.
+template <const std::string_view&... parts>
+struct Joined {
+    static constexpr auto array = [] {
+        std::array<char, (parts.size() + ...)> all{};
+        char* end = all.data();
+        ((end = std::copy(parts.begin(), parts.end(), end)), ...);
+        return all;
+    }();
+    static constexpr std::string_view text{array.data(), array.size()};
+};
+
+/// `decode(text)`: whether it is JSON, and its value.
+inline constexpr std::string_view lua_decode(R"lua(
+local function decode(text)
+  local ok, value = pcall(cjson.decode, text)
+  if ok then return ok, value end
+  -- Python writes halves of surrogate pairs, which this parser does not take.
+  return pcall(cjson.decode, (text:gsub('\\\\', ''):gsub('\\u[dD][89a-fA-F]%x%x', '?')))
+end
+)lua");
+
+/// `store(key, result, is_final, seconds)`: stores a result and tells it. A stored SUCCESS is never replaced, and an end never by what is none.
+inline constexpr std::string_view lua_store(R"lua(
+local function store(key, result, is_final, seconds)
+  local stored = redis.pcall('GET', key)
+  local ok, value = decode(type(stored) == 'string' and stored or '')
+  local state = ok and type(value) == 'table' and value.status
+  if state == 'SUCCESS' or (is_final ~= '1' and (state == 'FAILURE' or state == 'REVOKED')) then return end
+  if seconds == '0' then redis.call('SET', key, result) else redis.call('SET', key, result, 'EX', seconds) end
+  redis.call('PUBLISH', key, result)
+end
+)lua");
 
 // What a script has done stays done where a later line of it fails. So each writes where a message goes before it removes it from where it was: a
 // failure half-way repeats something, and loses nothing.
@@ -22,7 +61,7 @@ return #ARGV / 2
 /// What is no JSON object with headers and properties would stop every Python worker that looks through `unacked`: it goes to the
 /// dead-letter list instead. Returns: how many did; what went wrong, or nothing; then for each taken its tag, the place of its list, and the
 /// message itself, or nothing where it alone has more bytes than all together may.
-inline constexpr redis::Script claim_script(R"lua(
+inline constexpr std::string_view claim_body(R"lua(
 local most, largest, room, number = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
 local clock = redis.call('TIME')
 local now = clock[1] .. '.' .. string.format('%06d', clock[2])
@@ -32,6 +71,12 @@ local function try(...)
   if type(reply) ~= 'table' or not reply.err then return reply end
   problem = reply.err
 end
+local function is_object(value, name, raw)
+  local part = value[name]
+  if type(part) ~= 'table' or part[1] ~= nil then return false end
+  -- What is empty could be either, read.
+  return next(part) ~= nil or not raw:find('"' .. name .. '"%s*:%s*%[%s*%]')
+end
 for i = 4, #KEYS do
   while #found < 2 + 3 * most and tries < 4 * most and not is_full do
     local raw = try('LINDEX', KEYS[i], -1)
@@ -39,10 +84,8 @@ for i = 4, #KEYS do
     tries = tries + 1
     local good = #raw <= largest
     if good then
-      local ok, value = pcall(cjson.decode, raw)
-      -- Python writes halves of surrogate pairs, which this parser does not take.
-      if not ok then ok, value = pcall(cjson.decode, (raw:gsub('\\\\', ''):gsub('\\u[dD][89a-fA-F]%x%x', '?'))) end
-      good = ok and type(value) == 'table' and type(value.headers) == 'table' and type(value.properties) == 'table'
+      local ok, value = decode(raw)
+      good = ok and type(value) == 'table' and is_object(value, 'headers', raw) and is_object(value, 'properties', raw)
     end
     if not good then
       if not (try('LPUSH', KEYS[3], raw) and try('RPOP', KEYS[i])) then break end
@@ -69,6 +112,7 @@ found[1] = dead
 found[2] = problem
 return found
 )lua");
+inline constexpr redis::Script claim_script(Joined<lua_decode, claim_body>::text);
 
 /// Ends a delivery, or a part of it: sends what follows, stores what there is to store, lets go of the message.
 ///
@@ -76,9 +120,9 @@ return found
 /// 1 = what follows is sent only while the delivery is still held here; the result, or nothing; 1 = the result is one of a task that has
 /// ended; seconds it is kept, 0 = for ever; then a list and a message, again and again.
 /// What follows is sent once, however often this is asked for: letting go is the proof of it, and else the note. What can't be pushed goes to
-/// the dead-letter list. A stored SUCCESS is never replaced, and an end never by what is none. Returns 1 where the delivery was held, 0 where
-/// it was not, -1 where nothing was done for that; then how many went to the dead-letter list.
-inline constexpr redis::Script settle_script(R"lua(
+/// the dead-letter list. Returns 1 where the delivery was held, 0 where it was not, -1 where nothing was done for that; then how many went to
+/// the dead-letter list.
+inline constexpr std::string_view settle_body(R"lua(
 local held, dead = redis.call('HEXISTS', KEYS[1], ARGV[1]), 0
 if #ARGV > 6 then
   if redis.call('EXISTS', KEYS[4]) == 1 then
@@ -96,19 +140,7 @@ if #ARGV > 6 then
     if ARGV[2] ~= '1' or held == 0 then redis.call('SET', KEYS[4], '1', 'EX', 86400) end
   end
 end
-if ARGV[4] ~= '' then
-  local stored = redis.pcall('GET', KEYS[3])
-  if type(stored) ~= 'string' then stored = '' end
-  local ok, value = pcall(cjson.decode, stored)
-  -- Python writes halves of surrogate pairs, which this parser does not take.
-  if not ok then ok, value = pcall(cjson.decode, (stored:gsub('\\\\', ''):gsub('\\u[dD][89a-fA-F]%x%x', '?'))) end
-  local state = ok and type(value) == 'table' and value.status
-  local is_over = state == 'SUCCESS' or (ARGV[5] ~= '1' and (state == 'FAILURE' or state == 'REVOKED'))
-  if not is_over then
-    if ARGV[6] == '0' then redis.call('SET', KEYS[3], ARGV[4]) else redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[6]) end
-    redis.call('PUBLISH', KEYS[3], ARGV[4])
-  end
-end
+if ARGV[4] ~= '' then store(KEYS[3], ARGV[4], ARGV[5], ARGV[6]) end
 if ARGV[2] == '1' then
   redis.call('HDEL', KEYS[1], ARGV[1])
   redis.call('ZREM', KEYS[2], ARGV[1])
@@ -116,6 +148,15 @@ if ARGV[2] == '1' then
 end
 return {held, dead}
 )lua");
+inline constexpr redis::Script settle_script(Joined<lua_decode, lua_store, settle_body>::text);
+
+/// Stores a result and touches nothing else: more may not be allowed, or be somebody else's, where the results are. KEYS: key of the result.
+/// ARGV: the result; 1 = it is one of a task that has ended; seconds it is kept, 0 = for ever.
+inline constexpr std::string_view store_body(R"lua(
+store(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+return 1
+)lua");
+inline constexpr redis::Script store_script(Joined<lua_decode, lua_store, store_body>::text);
 
 /// Says that deliveries are still worked on. KEYS: unacked, unacked_index. ARGV: tags. Returns 1 or 0 for each: 0 = it is not held.
 inline constexpr redis::Script renew_script(R"lua(
@@ -146,11 +187,11 @@ end
 return found
 )lua");
 
-/// Moves a held message to a list. KEYS: unacked, unacked_index, list, dead-letter list. ARGV: tag; the message; RPUSH or LPUSH; seconds that
-/// nobody must have renewed it for, 0 = however long. Returns 1 where it did, 2 where it went to the dead-letter list because the other is
+/// Moves a held message to a list. KEYS: unacked, unacked_index, list, dead-letter list. ARGV: tag, or nothing where it was let go already; the
+/// message; RPUSH or LPUSH; seconds that nobody must have renewed it for, 0 = however long. Returns 1 where it did, 2 where it went to the dead-letter list because the other is
 /// none, 0 where it was not held, or renewed.
 inline constexpr redis::Script move_script(R"lua(
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+if ARGV[1] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 if ARGV[4] ~= '0' then
   local renewed = redis.call('ZSCORE', KEYS[2], ARGV[1])
   if renewed and tonumber(renewed) > tonumber(redis.call('TIME')[1]) - tonumber(ARGV[4]) then return 0 end

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/celery/follow_up.hpp>
+#include <luzia/celery/insisting.hpp>
 #include <luzia/celery/result.hpp>
 #include <luzia/celery/worker_core.hpp>
 
@@ -42,49 +43,17 @@ struct Settlement {
     return redis::call_of(settle_script, std::move(keys), std::move(arguments));
 }
 
-/// How an insisted step ended.
-struct Insisted {
-    Insisted() {}
-    error_code error;
-    redis::Reply reply;
-    bool is_repeated = false; ///< an earlier try may have done it
-};
-
-/// Sends words until a server has taken them: every step is right when it is done again. An error only where the worker gives up, or the server
-/// says that it never will. `answer_bytes` are expected to come back.
-[[nodiscard]] inline asio::awaitable<Insisted> insist(CorePtr core, std::shared_ptr<redis::Connection> usual, redis::Words words,
-                                                      const redis::Script* script, std::size_t answer_bytes = 0) {
-    std::chrono::milliseconds pause(50);
-    asio::steady_timer timer(core->strand());
-    std::size_t bytes = answer_bytes;
-    for (const std::string& word : words) {
-        bytes += word.size();
-    }
-    Insisted end;
-    while (true) {
-        redis::Words copy = words;
-        const auto connection = core->connection_for(usual, bytes);
-        auto [error, reply] = co_await asio::async_initiate<decltype(quietly), void(error_code, redis::Reply)>(
-            redis::detail::ExecuteInitiation(connection, std::move(copy), script, core->strand()), quietly);
-        const bool is_refused = error == make_error_code(ServerError::wrongtype) || error == make_error_code(ServerError::noperm) ||
-                                error == make_error_code(ServerError::other);
-        if (!error || is_refused || core->is_abandoned || error == make_error_code(Error::closed)) {
-            end.error = error;
-            end.reply = std::move(reply);
-            co_return end;
-        }
-        core->warn("settling", "a result can't be stored, and is kept until it can: " + error.message());
-        end.is_repeated = true;
-        timer.expires_after(pause);
-        co_await timer.async_wait(quietly);
-        pause = std::min(2 * pause, std::chrono::milliseconds(2000));
-    }
+/// The words of one call of `store_script`.
+[[nodiscard]] inline redis::Words store_words(const WorkerCore& core, const Settlement& what) {
+    redis::Words keys{core.result_key_of(what.id)};
+    redis::Words arguments{what.meta, what.is_final ? "1" : "0", core.result_seconds()};
+    return redis::call_of(store_script, std::move(keys), std::move(arguments));
 }
 
 /// Says what of a settlement could not be done. Returns whether the delivery was held: 1; not: 0; not, so that nothing was done: -1.
 [[nodiscard]] inline std::int64_t read_settled(const CorePtr& core, const std::string& id, const Insisted& end) {
     if (end.error) {
-        core->warn("settling", "task " + printable(id) + " has ended and this could not be said: " + end.error.message());
+        core->warn("settling", "what became of task " + printable(id) + " could not be said: " + end.error.message());
         return 0;
     }
     if (end.reply.elements().size() != 2) { return 0; }
@@ -98,20 +67,27 @@ struct Insisted {
     return end.is_repeated ? 1 : held; // let go by the try whose answer was lost
 }
 
+/// How a settlement ended.
+enum class Settled {
+    done,
+    lost,  ///< the delivery was not held any more: somebody took it back, and followers are theirs to send
+    untold ///< not, or not all of it: the worker gives up
+};
+
 /// Where broker and results are one server, all of it is one step. Else: followers, then the result, then the message is let go, so that a crash
-/// in between repeats something and loses nothing; and what follows is sent once even then.
-///
-/// Returns false where the delivery was not held any more: somebody took it back, and followers are theirs to send.
-[[nodiscard]] inline asio::awaitable<bool> settle(CorePtr core, DeliveryPtr delivery, Settlement what) {
+/// in between repeats something and loses nothing; and what follows is sent once even then. What can't be said is not let go.
+[[nodiscard]] inline asio::awaitable<Settled> settle(CorePtr core, DeliveryPtr delivery, Settlement what) {
     delivery->is_ending = true;
     const bool has_followers = !what.follow.empty();
     const bool must_be_held = !delivery->is_acked && has_followers;
     const bool is_acked_before = delivery->is_acked;
     std::int64_t held = 1;
+    bool is_said = true;
     if (core->is_one_server) {
         redis::Words words = settle_words(*core, delivery->tag, what, must_be_held);
         const Insisted end = co_await insist(core, core->broker, std::move(words), &settle_script);
         held = read_settled(core, what.id, end);
+        is_said = !end.is_given_up;
     } else {
         if (has_followers) {
             Settlement follow;
@@ -120,46 +96,49 @@ struct Insisted {
             follow.is_ack = false;
             redis::Words words = settle_words(*core, delivery->tag, follow, must_be_held);
             const Insisted end = co_await insist(core, core->broker, std::move(words), &settle_script);
-            held = end.error ? -1 : read_settled(core, what.id, end);
+            held = read_settled(core, what.id, end);
+            if (end.error) { held = -1; }
+            is_said = !end.is_given_up;
         }
-        if (!what.meta.empty() && held >= 0) {
-            Settlement store;
-            store.id = what.id;
-            store.meta = std::move(what.meta);
-            store.is_final = what.is_final;
-            store.is_ack = false;
-            redis::Words words = settle_words(*core, "", store, false);
-            const Insisted end = co_await insist(core, core->backend, std::move(words), &settle_script);
+        if (is_said && !what.meta.empty() && held >= 0) {
+            redis::Words words = store_words(*core, what);
+            const Insisted end = co_await insist(core, core->backend, std::move(words), &store_script);
             if (end.error) {
                 core->warn("settling", "the result of task " + printable(what.id) + " could not be stored: " + end.error.message());
             }
+            is_said = !end.is_given_up || !what.is_final; // what is tried again goes on all the same
         }
-        if (what.is_ack && held >= 0) {
+        if (is_said && what.is_ack && held >= 0) {
             Settlement ack;
             ack.id = what.id;
             redis::Words words = settle_words(*core, delivery->tag, ack, false);
             const Insisted end = co_await insist(core, core->broker, std::move(words), &settle_script);
             held = std::min(held, read_settled(core, what.id, end));
+            is_said = !end.is_given_up;
         }
+    }
+    if (!is_said) {
+        delivery->is_untold = true;
+        co_return Settled::untold;
     }
     if (what.is_ack) { delivery->is_acked = true; }
     if (held < 1 && !is_acked_before) {
         delivery->is_lost = true;
-        co_return false;
+        co_return Settled::lost;
     }
     if (is_acked_before && has_followers && what.is_ack && core->is_one_server) { // nothing lets go of it later, and takes the note away
         redis::Words removal{"DEL", sent_note(*core, delivery->tag)};
         co_await redis::execute(core->broker, std::move(removal), core->strand(), quietly);
     }
-    co_return true;
+    co_return Settled::done;
 }
 
-/// Lets a message go before its task has ended.
-[[nodiscard]] inline asio::awaitable<bool> ack(CorePtr core, DeliveryPtr delivery) {
+/// Lets a message go without more.
+[[nodiscard]] inline asio::awaitable<Settled> ack(CorePtr core, DeliveryPtr delivery) {
     Settlement only;
     only.id = delivery->message.id;
-    const bool is_held = co_await settle(core, delivery, std::move(only));
-    co_return is_held;
+    const Settled settled = co_await settle(core, delivery, std::move(only));
+    co_return settled;
 }
 
 inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const std::string& problem) {
@@ -188,8 +167,8 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
     return details;
 }
 
-/// Notes the end of a chord's member, and sends the chord's body where it was the last.
-[[nodiscard]] inline asio::awaitable<void> join_chord(CorePtr core, const Message message, std::string group, Json body, std::string state,
+/// Notes the end of a chord's member, and sends the chord's body where it was the last. Returns false where that could not be said.
+[[nodiscard]] inline asio::awaitable<bool> join_chord(CorePtr core, const Message message, std::string group, Json body, std::string state,
                                                       Json value) {
     Json entry = Json::array({1, message.id, state, std::move(value)});
     const std::string place = message.group_index ? std::to_string(*message.group_index) : "+inf";
@@ -202,10 +181,10 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
         core->warn("settling", "a member of chord " + printable(group) + " could not be noted: " + joined.error.message());
     }
     const std::int64_t bytes = joined.error ? 0 : joined.reply.integer();
-    if (bytes <= 0) { co_return; }
+    if (bytes <= 0) { co_return !joined.is_given_up; }
     redis::Words range{"ZRANGE", all_keys.front(), "0", "-1"};
     Insisted all = co_await insist(core, core->backend, std::move(range), nullptr, static_cast<std::size_t>(bytes));
-    if (all.error || all.reply.elements().empty()) { co_return; } // another has been faster
+    if (all.error || all.reply.elements().empty()) { co_return !all.is_given_up; } // another has been faster
     std::vector<std::string> noted;
     for (redis::Reply& one : all.reply.elements()) {
         noted.push_back(std::move(one).text());
@@ -236,21 +215,26 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
         std::vector<Json> list = errbacks.is_array() ? std::vector<Json>(errbacks.begin(), errbacks.end()) : std::vector<Json>();
         send.follow = mourners(core->composer, parent, list, send.id, core->options.default_queue);
     }
-    co_await settle(core, nobody, std::move(send));
+    const Settled sent = co_await settle(core, nobody, std::move(send));
+    if (sent == Settled::untold) { co_return false; }
     redis::Words removal{"DEL"};
     removal.insert(removal.end(), all_keys.begin(), all_keys.end());
     co_await redis::execute(core->backend, std::move(removal), core->strand(), quietly);
     // The note that its body was sent stays: somebody else may have seen it complete, and be slower.
+    co_return true;
 }
 
-/// The chord that a message is part of: after its result is stored.
+/// The chord that a message is part of, after its result is stored; then the message is let go.
 [[nodiscard]] inline asio::awaitable<void> join_own_chord(CorePtr core, DeliveryPtr delivery, std::string state, Json value) {
     const Message& message = delivery->message;
     const Json* const chord = message.embedded("chord");
-    if (chord == nullptr || message.group.empty() || !problem_of_follow_up(*chord).empty()) { co_return; }
-    Json body = *chord;
-    std::string group = message.group;
-    co_await join_chord(core, message, std::move(group), std::move(body), std::move(state), std::move(value));
+    if (chord != nullptr && !message.group.empty() && problem_of_follow_up(*chord).empty()) {
+        Json body = *chord;
+        std::string group = message.group;
+        const bool is_said = co_await join_chord(core, message, std::move(group), std::move(body), std::move(state), std::move(value));
+        delivery->is_untold = !is_said;
+    }
+    if (!delivery->is_untold) { co_await ack(core, delivery); }
 }
 
 /// FAILURE or REVOKED: told to whoever waits for the rest of the chain as well. `also` is sent with what follows.
@@ -282,11 +266,9 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
     const bool is_of_chord = message.embedded("chord") != nullptr;
     if (delivery->stores("SUCCESS")) { end.meta = std::move(*meta); }
     end.is_ack = !is_of_chord;
-    const bool is_held = co_await settle(core, delivery, std::move(end));
-    ++core->stats.succeeded;
-    if (!is_of_chord) { co_return; }
-    if (is_held) { co_await join_own_chord(core, delivery, "SUCCESS", std::move(value)); }
-    co_await ack(core, delivery);
+    const Settled settled = co_await settle(core, delivery, std::move(end));
+    if (is_of_chord && settled == Settled::done) { co_await join_own_chord(core, delivery, "SUCCESS", std::move(value)); }
+    if (!delivery->is_untold) { ++core->stats.succeeded; }
 }
 
 [[nodiscard]] inline asio::awaitable<void> end_with_failure(CorePtr core, DeliveryPtr delivery, TaskFailure failure, std::string state,
@@ -312,20 +294,22 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
     }
     if (chord != nullptr && !problem_of_follow_up(*chord).empty()) { add_ids_behind(*chord, behind); } // else the join tells it
     end.is_ack = !has_more;
-    const bool is_held = co_await settle(core, delivery, std::move(end));
+    const Settled settled = co_await settle(core, delivery, std::move(end));
+    if (settled == Settled::untold) { co_return; }
     ++(is_failed ? core->stats.failed : core->stats.revoked);
-    if (!has_more) { co_return; }
+    if (!has_more || settled == Settled::lost) { co_return; }
     auto nobody = std::make_shared<Delivery>();
     nobody->is_acked = true;
-    for (std::size_t i = 0; is_held && i < behind.size(); ++i) {
+    for (std::size_t i = 0; !delivery->is_untold && i < behind.size(); ++i) {
         Settlement store;
         store.id = behind[i];
         details.id = behind[i];
         store.meta = encode_result(state, json, details, now()).value_or("");
         store.is_ack = false;
-        co_await settle(core, nobody, std::move(store));
+        const Settled stored = co_await settle(core, nobody, std::move(store));
+        delivery->is_untold = stored == Settled::untold;
     }
-    for (std::size_t i = 0; is_held && i < chain.size(); ++i) {
+    for (std::size_t i = 0; !delivery->is_untold && i < chain.size(); ++i) {
         const FollowUpOptions options(chain[i]);
         Json body = options.part("chord");
         std::string group = options.text("group_id");
@@ -334,10 +318,10 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
         member.id = options.text("task_id");
         member.group_index.reset();
         if (const auto index = options.number("group_index")) { member.group_index = static_cast<std::int64_t>(*index); }
-        co_await join_chord(core, std::move(member), std::move(group), std::move(body), "FAILURE", json);
+        const bool is_said = co_await join_chord(core, std::move(member), std::move(group), std::move(body), "FAILURE", json);
+        delivery->is_untold = !is_said;
     }
-    if (is_held) { co_await join_own_chord(core, delivery, "FAILURE", json); }
-    co_await ack(core, delivery);
+    if (!delivery->is_untold) { co_await join_own_chord(core, delivery, "FAILURE", json); }
 }
 
 } // namespace luzia::celery::detail

@@ -13,6 +13,8 @@
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/execution_context.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <concepts>
 #include <memory>
 #include <stdexcept>
@@ -131,33 +133,39 @@ private:
         core->is_abandoned = true;
         core->io->keeping.set();
         core->close_connections();
-        done(core->is_closed ? make_error_code(Error::closed) : error_code());
+        done(*core->is_closed ? make_error_code(Error::closed) : error_code());
     }
 
     /// Ends what runs, as far as it does in time, and gives back the rest.
     static asio::awaitable<void> wind_down(detail::CorePtr core) {
-        const auto end = std::chrono::steady_clock::now() + core->options.stop_grace;
-        const auto left = [&] { return std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()); };
-        // All loops but the heartbeat: a claim that is under way may still bring something.
-        while (core->loops > 1 && left().count() > 0) {
-            co_await core->io->idle.wait(left());
-        }
+        const auto begin = std::chrono::steady_clock::now();
+        const auto end = begin + core->options.stop_grace;
+        const std::vector<detail::DeliveryPtr> withdrawn = detail::withdraw_runs(core);
+        // All loops but the heartbeat: a claim that is under way may still bring something, however short the grace is.
+        co_await wait_until(core, std::max(end, begin + core->options.timeout), [&] { return core->loops <= 1; });
         co_await detail::give_back_waiting(core);
-        while (!core->active.empty() && left().count() > 0 && !core->is_abandoned) {
-            co_await core->io->idle.wait(left());
+        for (const detail::DeliveryPtr& delivery : withdrawn) {
+            co_await detail::give_back(core, delivery);
         }
+        co_await wait_until(core, end, [&] { return core->active.empty() || core->is_abandoned; });
         const std::vector<detail::DeliveryPtr> running = active_ones(core);
         core->give_up_runs();
         for (const detail::DeliveryPtr& delivery : running) {
-            const bool has_ended = delivery->is_ending || (delivery->run && !delivery->run->is_abandoned);
+            const bool has_ended = delivery->is_ending || delivery->is_terminated || (delivery->run && !delivery->run->is_abandoned);
             if (!has_ended) { co_await detail::give_back(core, delivery); }
         }
         co_await detail::give_back_waiting(core);
-        // What has ended is told, as far as the servers answer now.
-        const auto last = std::chrono::steady_clock::now() + core->options.timeout;
-        const auto more = [&] { return std::chrono::ceil<std::chrono::milliseconds>(last - std::chrono::steady_clock::now()); };
-        while (!core->active.empty() && more().count() > 0 && !core->is_closed) {
-            co_await core->io->idle.wait(more());
+        // What has ended is told, as far as the servers answer now: one more try, and the way back of what can't be told.
+        const auto last = std::chrono::steady_clock::now() + 2 * core->options.timeout;
+        co_await wait_until(core, last, [&] { return core->active.empty() || *core->is_closed; });
+    }
+
+    template <class Condition>
+    static asio::awaitable<void> wait_until(detail::CorePtr core, std::chrono::steady_clock::time_point end, Condition is_met) {
+        while (!is_met()) {
+            const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+            if (left.count() <= 0) { co_return; }
+            co_await core->io->idle.wait(left);
         }
     }
 

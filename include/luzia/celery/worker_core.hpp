@@ -47,11 +47,13 @@ struct WorkerStats {
     std::uint64_t succeeded = 0;
     std::uint64_t failed = 0;
     std::uint64_t retried = 0;
-    std::uint64_t revoked = 0;      ///< expired ones included
-    std::uint64_t dead = 0;         ///< put into the dead-letter list
-    std::uint64_t restored = 0;     ///< given back to their queue after their worker had gone
-    std::uint64_t given_back = 0;   ///< by this worker, when it stopped
-    std::uint64_t lost = 0;         ///< ended here after somebody had taken them back: they run twice
+    std::uint64_t revoked = 0;    ///< expired ones included
+    std::uint64_t dead = 0;       ///< put into the dead-letter list
+    std::uint64_t restored = 0;   ///< given back to their queue after their worker had gone
+    std::uint64_t given_back = 0; ///< by this worker, when it stopped
+    /// Ended here after somebody had taken them back: they run twice. Or let go when they began, cut short by `stop`, and not put back: they
+    /// do not run again.
+    std::uint64_t lost = 0;
     std::uint64_t deduplicated = 0; ///< delivered again though their success was stored: not run again
 };
 
@@ -137,7 +139,7 @@ public:
         if (!patient) {
             const Server& where = usual == broker ? *server : *backend_server_;
             patient = where.connect(outer(), log, patience(options));
-            if (is_closed) { patient->close(); }
+            if (*is_closed || is_cut_off_) { patient->close(); }
         }
         return patient;
     }
@@ -170,7 +172,7 @@ public:
 
     /// Everything that is pending fails from here on. Any thread.
     void abandon() {
-        is_closed = true;
+        *is_closed = true;
         stop();
         if (broker) { broker->close(); }
         if (backend) { backend->close(); }
@@ -182,6 +184,7 @@ public:
 
     /// On the strand.
     void close_connections() {
+        is_cut_off_ = true;
         for (const auto& connection : {broker, backend, patient_broker_, patient_backend_}) {
             if (connection) { connection->close(); }
         }
@@ -190,6 +193,9 @@ public:
     /// On the strand: handlers that have not ended are not waited for any more, whatever they end with. Whoever waits for them asks them to stop.
     void give_up_runs() {
         is_abandoned = true;
+        for (asio::steady_timer* const pause : pauses) {
+            pause->cancel();
+        }
         for (const auto& [tag, delivery] : active) {
             if (!delivery->run || delivery->is_ending || delivery->run->has_ended()) { continue; }
             delivery->run->is_abandoned = true;
@@ -214,11 +220,12 @@ public:
 
     // Confined to the strand.
     bool is_started = false;
-    std::atomic<bool> is_closed{false}; ///< destroyed while it ran
+    const std::shared_ptr<std::atomic<bool>> is_closed = std::make_shared<std::atomic<bool>>(false); ///< destroyed, or its context
     bool is_stopping = false;
-    bool is_consuming = true;  ///< more may be claimed
-    bool is_abandoned = false; ///< nothing is begun, awaited or told any more
-    std::size_t loops = 0;     ///< coroutines of the worker itself
+    bool is_consuming = true;                       ///< more may be claimed
+    bool is_abandoned = false;                      ///< nothing is begun, awaited or told any more
+    std::size_t loops = 0;                          ///< coroutines of the worker itself
+    std::unordered_set<asio::steady_timer*> pauses; ///< between two tries to say something
     std::deque<DeliveryPtr> ready;
     std::multimap<Time, DeliveryPtr> scheduled;
     std::unordered_map<std::string, DeliveryPtr> active;
@@ -233,6 +240,7 @@ private:
     void on_context_shutdown() noexcept override {
         const std::scoped_lock lock(stop_mutex_);
         is_gone_ = true;
+        *is_closed = true;
         drop_deliveries();
         tasks.clear();
         options.handler_executor.reset();
@@ -253,6 +261,7 @@ private:
     std::shared_ptr<redis::Connection> patient_backend_;
     std::shared_ptr<redis::ContextMembers> members_;
     std::mutex stop_mutex_;
+    bool is_cut_off_ = false; ///< no connection is open any more. On the strand
     bool is_gone_ = false;
     bool is_stop_posted_ = false;
 };

@@ -35,14 +35,14 @@ struct WorkerOptions : ServerOptions {
     /// A message is let go when its result is stored: what a crash interrupts is done again. False: when it begins; a crash loses it.
     bool ack_late = true;
     /// A message that is delivered again is let go unrun where a SUCCESS is stored under its id: what a worker ended and could not let go is
-    /// then not done twice. Wrong where ids are used again while their result is kept.
+    /// then not done twice. It waits while that can't be asked. Wrong where ids are used again while their result is kept.
     bool deduplicate_successful_tasks = false;
     /// Stores STARTED when a task begins.
     bool track_started = false;
     /// For tasks that bring none and have none of their own. A year at most.
     std::optional<std::chrono::milliseconds> time_limit;
     std::optional<std::chrono::milliseconds> soft_time_limit;
-    /// How long `stop` waits for what runs, before it asks it to stop, and gives it back.
+    /// How long `stop` waits for what runs, before it asks it to stop, and gives it back. `timeout` where the broker is still to answer.
     std::chrono::milliseconds stop_grace{30'000};
     /// Where handlers run; none: on the worker's executor. A thread pool for handlers that compute.
     std::optional<boost::asio::any_io_executor> handler_executor;
