@@ -3,6 +3,7 @@
 
 #include <luzia/cache/work.hpp>
 #include <luzia/redis/context_service.hpp>
+#include <luzia/redis/short_mutex.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 
@@ -118,7 +119,7 @@ private:
     }
 
     void take_turn() {
-        std::unique_lock lock(mutex_);
+        std::unique_lock<redis::ShortMutex> lock(mutex_);
         is_turn_due_ = false;
         const std::size_t all = work_.count();
         const bool is_rest_idle = waiting_ >= all;
@@ -144,7 +145,7 @@ private:
     }
 
     [[gnu::cold]] void abandon_all() noexcept {
-        std::unique_lock lock(mutex_);
+        std::unique_lock<redis::ShortMutex> lock(mutex_);
         is_turn_due_ = false;
         while (first_ != nullptr) {
             Completion& completion = pop();
@@ -155,7 +156,7 @@ private:
     }
 
     redis::ContextExecutor executor_;
-    std::mutex mutex_;
+    redis::ShortMutex mutex_;
     Completion* first_ = nullptr;
     Completion* last_ = nullptr;
     std::size_t waiting_ = 0;

@@ -4,6 +4,7 @@
 #include <luzia/core/clock.hpp>
 #include <luzia/redis/dialer.hpp>
 #include <luzia/redis/pipeline.hpp>
+#include <luzia/redis/short_mutex.hpp>
 
 #include <boost/system/errc.hpp>
 
@@ -366,7 +367,7 @@ private:
     const Clock::duration slack_ = slack();
 
     // Guarded by mutex_.
-    std::mutex mutex_;
+    ShortMutex mutex_;
     Admission admission_ = Admission::wait;
     error_code refusal_ = Error::not_connected;
     Outbox outbox_;

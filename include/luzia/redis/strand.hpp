@@ -1,6 +1,7 @@
 // redis/strand.hpp: tasks of one connection, one at a time, on an executor; what follows from them runs behind them, without another post.
 #pragma once
 
+#include <luzia/redis/short_mutex.hpp>
 #include <luzia/redis/task.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -177,7 +178,7 @@ private:
         if (!is_idle() && posting_) { schedule(); }
     }
 
-    std::mutex mutex_; // guards all but `ready_` and `next_`, which belong to who runs
+    ShortMutex mutex_; // guards all but `ready_` and `next_`, which belong to who runs
     asio::any_io_executor outer_;
     asio::any_io_executor posting_;
     std::vector<Task> waiting_;
