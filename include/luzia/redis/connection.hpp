@@ -210,13 +210,12 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool on_replies_end(std::size_t bytes, std::size_t replies) override {
+    void on_replies_end(std::size_t bytes, std::size_t replies) override {
         // A peer that lets a byte through now and then is as good as silent.
         gathered_bytes_ += bytes;
         if (replies > 0 || gathered_bytes_ >= least_progress) { note_life(); }
         pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
         is_idle_.store(in_flight_.empty(), std::memory_order_relaxed);
-        return !in_flight_.empty();
     }
 
     /// Returns the text where a server in this state may be another one the next time its name is resolved.

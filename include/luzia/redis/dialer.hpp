@@ -78,8 +78,8 @@ protected:
     virtual void on_link_lost(error_code reason, Admission admission) = 0;
     /// False where the link was lost over it.
     [[nodiscard]] virtual bool on_reply(Reply& reply) = 0;
-    /// All replies that one read brought have been passed on. Returns whether more are due.
-    [[nodiscard]] virtual bool on_replies_end(std::size_t bytes, std::size_t replies) = 0;
+    /// All replies that one read brought have been passed on.
+    virtual void on_replies_end(std::size_t bytes, std::size_t replies) = 0;
     /// Some of what the link was given has been written; `is_all`: it is free for more.
     virtual void on_progress(bool is_all) = 0;
     /// No callback comes from here on, and I/O must not be touched.
@@ -316,10 +316,10 @@ private:
             }
             if (!(handshake_ ? on_handshake_reply(*reply) : on_reply(*reply))) { break; }
         }
-        const bool is_more_due = lifecycle_.phase() == Phase::ready && on_replies_end(bytes, replies);
+        if (lifecycle_.phase() == Phase::ready) { on_replies_end(bytes, replies); }
         if (link != link_) { return; }
         if (error) { return lose_for_protocol(error, error.message()); }
-        if (replies == 0 || !is_more_due) { return link->read(); }
+        if (replies == 0) { return link->read(); }
         // Those who have their replies now go first: while they run, and send, more arrives, which then is read as one.
         io_->strand->post([self = shared_from_this(), link] {
             if (link == self->link_) { link->read(); }

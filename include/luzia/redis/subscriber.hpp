@@ -175,10 +175,9 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool on_replies_end(std::size_t, std::size_t replies) override {
+    void on_replies_end(std::size_t, std::size_t replies) override {
         if (replies > 0) { note_life(); }
         if (phase() == Phase::ready) { flush(); }
-        return false;
     }
 
     void on_gone() noexcept override {
