@@ -593,9 +593,9 @@ TEST(CeleryDelivery, WhatIsRevokedBeforeItsHandlerBeginsDoesNotBegin) {
         gate.stall(Way::to_client); // the look for a success is on its way
         books.broker({"LPUSH", "cpp", *celery::redelivered(envelope("cpp.counts", "a", Json::array()))});
         EXPECT_TRUE(holds_soon([&] { return books.broker({"HLEN", "unacked"}) == "1"; }));
-        std::this_thread::sleep_for(50ms);
+        std::this_thread::sleep_for(300ms); // nothing outside shows that it has asked, nor that it has heard
         EXPECT_EQ(books.broker({"PUBLISH", "/0.celery.pidbox", command_of(method, "a")}), "1");
-        std::this_thread::sleep_for(50ms);
+        std::this_thread::sleep_for(300ms);
         gate.flow(Way::to_client);
         EXPECT_TRUE(holds_soon([&] { return books.result("a").state == "REVOKED" && books.left().empty(); })) << log.all();
         EXPECT_FALSE(worker.stop());

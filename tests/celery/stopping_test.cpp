@@ -156,7 +156,7 @@ TEST(CeleryStopping, WhatCannotBePutBackIsSaidToBeLost) {
     RunningWorker worker(options);
     books.push("cpp.sleep", "a", Json::array({3600}));
     EXPECT_TRUE(holds_soon([&] { return books.left().empty(); })) << log.all();
-    std::this_thread::sleep_for(50ms);
+    std::this_thread::sleep_for(300ms); // until it has heard that the message was let go
     gate.shut();
     gate.reset();
     EXPECT_FALSE(worker.stop());
