@@ -4,6 +4,7 @@ macro(luzia_find)
 endmacro()
 include("${CMAKE_CURRENT_LIST_DIR}/dependencies.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/luziaTargets.cmake")
+include("${CMAKE_CURRENT_LIST_DIR}/compiled.cmake")
 
 # luzia::tls: where OpenSSL is there when the package is used, whatever was there when it was installed.
 find_package(OpenSSL QUIET)

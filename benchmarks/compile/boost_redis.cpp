@@ -5,9 +5,11 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/redis/connection.hpp>
-#include <boost/redis/src.hpp>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#if !defined(APART)
+#include <boost/redis/src.hpp>
+#endif
 
 struct Metrics {
     int total = 0;

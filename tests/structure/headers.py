@@ -25,7 +25,9 @@ def main():
     compiler, root = sys.argv[1], pathlib.Path(sys.argv[2])
     flags = subprocess.run(["pkg-config", "--cflags", "spdlog"], capture_output=True, text=True, check=True).stdout.split()
     headers = sorted(path.relative_to(root).as_posix() for path in (root / "luzia").rglob("*.hpp"))
-    jobs = [(header, flags) for header in headers] + [("luzia/luzia.hpp", [*flags, "-fno-rtti"])]
+    apart = ["-DLUZIA_SEPARATE_COMPILATION"]
+    jobs = [(header, [*flags, *apart] if header == "luzia/src.hpp" else flags) for header in headers]
+    jobs += [("luzia/luzia.hpp", [*flags, "-fno-rtti"]), ("luzia/cache_client.hpp", [*flags, *apart])]
     failures = 0
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for header, extra, code, errors in pool.map(lambda job: compile_one(compiler, root, *job), jobs):

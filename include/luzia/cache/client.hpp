@@ -11,6 +11,10 @@
 #include <luzia/cache/state.hpp>
 #include <luzia/codec/json_codec.hpp>
 
+#if !defined(LUZIA_SEPARATE_COMPILATION)
+#include <luzia/cache/drain_waiter.hpp>
+#endif
+
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/execution_context.hpp>
@@ -259,9 +263,7 @@ private:
 
         template <class Handler>
         void operator()(Handler&& handler, std::chrono::milliseconds timeout) {
-            const auto waiter = std::make_shared<cache::DrainWaiter>(state_->executor(), std::forward<Handler>(handler));
-            waiter->start(timeout);
-            state_->drains.wait(waiter);
+            cache::start_drain(state_->executor(), state_->drains, std::forward<Handler>(handler), timeout);
         }
 
     private:

@@ -7,6 +7,7 @@
 #include <luzia/redis/lifecycle.hpp>
 #include <luzia/redis/link.hpp>
 #include <luzia/redis/options.hpp>
+#include <luzia/redis/plain_transport.hpp>
 #include <luzia/redis/reply_handler.hpp>
 #include <luzia/redis/resolver.hpp>
 #include <luzia/redis/target.hpp>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <luzia/redis/backoff.hpp>
-#include <luzia/redis/transport.hpp>
+#include <luzia/redis/transport_factory.hpp>
 
 #include <spdlog/spdlog.h>
 

@@ -1,6 +1,7 @@
 // redis/tls_transport.hpp: a transport that encrypts, and makes sure of whom it talks to. Needs OpenSSL; no other header includes it.
 #pragma once
 
+#include <luzia/redis/plain_transport.hpp>
 #include <luzia/redis/transport.hpp>
 
 #include <boost/asio/ip/address.hpp>

@@ -1,0 +1,9 @@
+// src.hpp: what LUZIA_SEPARATE_COMPILATION takes out of the other headers, for one source file of a program.
+#pragma once
+
+#if !defined(LUZIA_SEPARATE_COMPILATION)
+#error "define LUZIA_SEPARATE_COMPILATION for the whole program, or leave luzia/src.hpp out"
+#endif
+
+#include <luzia/backend/choose.hpp>
+#include <luzia/cache/drain_waiter.hpp>
