@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -159,12 +160,16 @@ public:
         if (server_.habits.accepts) { accept(buffer.size()); }
     }
 
-    [[nodiscard]] std::size_t try_write(asio::const_buffer buffer) noexcept override {
+    [[nodiscard]] std::size_t try_write(std::span<const asio::const_buffer> pieces) noexcept override {
         if (!is_open_ || !server_.habits.takes_at_once) { return 0; }
         check(!writing_, "there is one write at a time, of an open stream");
-        take_over(buffer);
-        swallow(buffer.size());
-        return buffer.size();
+        std::size_t taken = 0;
+        for (const asio::const_buffer& piece : pieces) {
+            take_over(piece);
+            swallow(piece.size());
+            taken += piece.size();
+        }
+        return taken;
     }
 
     [[nodiscard]] bool has_unread() override { return server_.habits.has_unread || !arrived_.empty(); }

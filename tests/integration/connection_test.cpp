@@ -19,6 +19,7 @@
 #include <functional>
 #include <map>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -687,8 +688,8 @@ public:
         if (const auto act = std::exchange(meanwhile_, nullptr)) { act(); }
         plain_.write_some(asio::buffer(buffer, (buffer.size() + 1) / 2), std::move(callback));
     }
-    [[nodiscard]] std::size_t try_write(asio::const_buffer buffer) noexcept override {
-        return std::exchange(is_rest_, false) ? plain_.try_write(buffer) : 0;
+    [[nodiscard]] std::size_t try_write(std::span<const asio::const_buffer> pieces) noexcept override {
+        return std::exchange(is_rest_, false) ? plain_.try_write(pieces) : 0;
     }
     [[nodiscard]] bool has_unread() override { return plain_.has_unread(); }
     void close() noexcept override { plain_.close(); }
@@ -716,6 +717,65 @@ TEST(Connection, ACommandWhoseRestIsWrittenAtOnceHoldsUpNothingBehindIt) {
     ASSERT_EQ(second.get().outcome, Outcome::done);
     cache.close();
     pool.join();
+}
+
+/// Takes as many bytes as it is told, again and again from the front, wherever in the pieces that ends.
+class NibblingTransport final : public luzia::redis::Transport {
+    using Callback = luzia::redis::TransportCallback;
+
+public:
+    explicit NibblingTransport(const luzia::redis::StreamExecutor& executor) : plain_(executor) {}
+
+    void connect(const luzia::redis::Endpoint& endpoint, Callback callback) override { plain_.connect(endpoint, std::move(callback)); }
+    void secure(Callback callback) override { plain_.secure(std::move(callback)); }
+    void read_some(asio::mutable_buffer buffer, Callback callback) override { plain_.read_some(buffer, std::move(callback)); }
+    void write_some(asio::const_buffer buffer, Callback callback) override {
+        plain_.write_some(asio::buffer(buffer, next_bite()), std::move(callback));
+    }
+    [[nodiscard]] std::size_t try_write(std::span<const asio::const_buffer> pieces) noexcept override {
+        std::size_t left = next_bite();
+        std::vector<asio::const_buffer> taken;
+        for (const asio::const_buffer& piece : pieces) {
+            taken.push_back(asio::buffer(piece, left));
+            left -= taken.back().size();
+            if (left == 0) { break; }
+        }
+        return plain_.try_write(taken);
+    }
+    [[nodiscard]] bool has_unread() override { return plain_.has_unread(); }
+    void close() noexcept override { plain_.close(); }
+
+private:
+    std::size_t next_bite() noexcept {
+        constexpr std::array<std::size_t, 6> bites{1, 7, 30, 16'384, 3, 20'000};
+        return bites[bite_++ % bites.size()];
+    }
+
+    luzia::redis::PlainTransport plain_;
+    std::size_t bite_ = 0;
+};
+
+TEST(Connection, WhatIsWrittenInPiecesArrivesWhole) {
+    asio::io_context io;
+    auto options = options_for(shared_redis().url(), 5s);
+    options.transport = [&](const luzia::redis::StreamExecutor& executor, const std::string&) {
+        return std::make_unique<NibblingTransport>(executor);
+    };
+    luzia::CacheClient cache{io, options, luzia::RawCodec()};
+    const std::array<std::size_t, 8> sizes{10, 20'000, 16'384, 5, 70'000, 16'383, 40'000, 1};
+    const auto value_of = [&](std::size_t i) { return std::string(sizes[i], static_cast<char>('a' + i)) + std::to_string(i); };
+    std::size_t right = 0;
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+        cache.set("piece:" + std::to_string(i), value_of(i), asio::detached);
+    }
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+        cache.get("piece:" + std::to_string(i), [&, i](const std::optional<std::string>& value) {
+            right += value == value_of(i) ? 1 : 0;
+            if (i + 1 == sizes.size()) { cache.close(); }
+        });
+    }
+    io.run();
+    EXPECT_EQ(right, sizes.size());
 }
 
 TEST(Connection, AMovedClientGoesOn) {

@@ -442,14 +442,26 @@ Ticket append(Outbox& outbox, std::string_view argument, ReplyHandler* handler, 
     return outbox.append(std::span(&argument, 1), handler, deadline).ticket;
 }
 
+/// What goes over the wire.
+std::string joined(const Wire& wire) {
+    std::string bytes;
+    std::size_t begin = 0;
+    for (const Payload& payload : wire.payloads()) {
+        bytes += wire.text.substr(begin, payload.place - begin) + payload.bytes;
+        begin = payload.place;
+    }
+    bytes += wire.text.substr(begin);
+    EXPECT_EQ(bytes.size(), wire.size());
+    return bytes;
+}
+
 /// Every batch, one behind the other.
 std::size_t move_all(Outbox& outbox, std::string& buffer, InFlight& in_flight) {
     std::size_t dropped = 0;
     while (!outbox.empty()) {
-        std::string batch;
-        Payload payload;
-        dropped += outbox.move_batch(batch, payload, in_flight);
-        buffer += batch.insert(payload.place, payload.bytes);
+        Wire batch;
+        dropped += outbox.move_batch(batch, in_flight);
+        buffer += joined(batch);
     }
     return dropped;
 }
@@ -668,13 +680,12 @@ TEST(Outbox, ABatchIsSmallUnlessItsOneCommandIsNot) {
     std::string moved;
     int batches = 0;
     while (!outbox.empty()) {
-        std::string batch;
-        Payload none;
-        EXPECT_EQ(outbox.move_batch(batch, none, in_flight), 0U);
-        EXPECT_TRUE(none.bytes.empty());
+        Wire batch;
+        EXPECT_EQ(outbox.move_batch(batch, in_flight), 0U);
+        EXPECT_TRUE(batch.payloads().empty());
         EXPECT_LE(batch.size(), std::max(Outbox::batch_bytes, wire(large).size()));
-        EXPECT_FALSE(batch.empty());
-        moved += batch;
+        EXPECT_GT(batch.size(), 0U);
+        moved += batch.text;
         ++batches;
     }
     EXPECT_TRUE(moved == expected);
@@ -720,14 +731,39 @@ TEST(Outbox, ALargePayloadIsTakenAndNotCopied) {
     std::string moved;
     bool is_seen = false;
     while (!outbox.empty()) {
-        std::string batch;
-        Payload payload;
-        EXPECT_EQ(outbox.move_batch(batch, payload, in_flight), 0U);
-        is_seen = is_seen || payload.bytes.data() == place;
-        moved += batch.insert(payload.place, payload.bytes);
+        Wire batch;
+        EXPECT_EQ(outbox.move_batch(batch, in_flight), 0U);
+        for (const Payload& payload : batch.payloads()) {
+            is_seen = is_seen || payload.bytes.data() == place;
+        }
+        moved += joined(batch);
     }
     EXPECT_TRUE(is_seen);
     EXPECT_TRUE(moved == expected);
+    EXPECT_EQ(outbox.bytes(), 0U);
+    EXPECT_EQ(in_flight.size(), 4U);
+}
+
+TEST(Outbox, PayloadsShareABatchWithWhatStandsAround) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler(1);
+    const std::string value(Outbox::least_payload, 'v');
+    std::string expected;
+    std::vector<std::string> values(3, value);
+    std::vector<Ticket> tickets;
+    for (std::string& one : values) {
+        tickets.push_back(append(outbox, "before", &handler));
+        tickets.push_back(append_payload(outbox, one, &handler));
+    }
+    EXPECT_EQ(outbox.take(tickets[0]), &handler); // text before a payload
+    EXPECT_EQ(outbox.take(tickets[3]), &handler); // a payload between two
+    expected = wire_of_set(value) + wire("before") + wire("before") + wire_of_set(value);
+    Wire batch;
+    EXPECT_EQ(outbox.move_batch(batch, in_flight), wire("before").size() + overhead + wire_of_set(value).size() + overhead_of(3));
+    EXPECT_EQ(batch.payloads().size(), 2U);
+    EXPECT_TRUE(joined(batch) == expected);
+    EXPECT_TRUE(outbox.empty());
     EXPECT_EQ(outbox.bytes(), 0U);
     EXPECT_EQ(in_flight.size(), 4U);
 }

@@ -152,7 +152,7 @@ private:
     void flush() {
         try {
             while (!link().is_writing() && take_batch()) {
-                if (!link().outgoing.empty()) { link().write(); }
+                if (link().outgoing.size() > 0) { link().write(); }
             }
         } catch (const std::bad_alloc&) { lose(make_error_code(boost::system::errc::not_enough_memory), "no memory to send with"); }
     }
@@ -166,7 +166,7 @@ private:
         if (in_flight_.empty()) { note_life(); }
         is_idle_.store(false, std::memory_order_relaxed);
         first_of_batch_ = outbox_.first_ticket();
-        pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, link().payload, in_flight_), std::memory_order_relaxed);
+        pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
         return true;
     }
 

@@ -241,7 +241,7 @@ private:
 
     [[gnu::cold]] void shake_hands() {
         handshake_.emplace(options_);
-        link_->outgoing = handshake_->bytes();
+        link_->outgoing.text = handshake_->bytes();
         link_->write();
         link_->read();
     }

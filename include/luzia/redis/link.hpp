@@ -5,8 +5,13 @@
 #include <luzia/redis/pipeline.hpp>
 #include <luzia/redis/transport.hpp>
 
+#include <boost/asio/buffer.hpp>
+
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,26 +49,25 @@ public:
     [[nodiscard]] bool has_unread() { return transport_->has_unread(); }
     [[nodiscard]] std::string describe(const error_code& error) { return transport_->describe(error); }
 
-    /// Writes what stands in `outgoing` and `payload`, or the rest of it. Where all of it could be written at once nothing is reported.
+    /// Writes what stands in `outgoing`, or the rest of it. Where all of it could be written at once nothing is reported.
     void write() {
         is_writing_ = true;
         for (;;) {
-            const asio::const_buffer next = unwritten();
-            const std::size_t bytes = transport_->try_write(next);
+            const Pieces next = unwritten();
+            const std::size_t bytes = transport_->try_write(next.all());
             if (wrote(bytes)) { return; }
-            if (bytes < next.size()) { return transport_->write_some(unwritten(), callback(Event::written)); }
+            if (bytes < next.size()) { return transport_->write_some(unwritten().all().front(), callback(Event::written)); }
         }
     }
 
-    /// Counts what was written; true once all of `outgoing` and `payload` was, which are then empty.
+    /// Counts what was written; true once all of `outgoing` was, which is empty then.
     [[nodiscard]] bool wrote(std::size_t bytes) {
         written_ += bytes;
-        if (written_ < outgoing.size() + payload.bytes.size()) { return false; }
+        if (written_ < outgoing.size()) { return false; }
         written_ = 0;
         is_writing_ = false;
-        if (!payload.bytes.empty()) { payload = Payload(); }
         outgoing.clear();
-        if (outgoing.capacity() > largest_kept) { outgoing = std::string(); }
+        if (outgoing.text.capacity() > largest_kept) { outgoing.text = std::string(); }
         return true;
     }
 
@@ -76,19 +80,43 @@ public:
     }
 
     hiredis::Reader reader;
-    std::string outgoing;
-    Payload payload; ///< written inside of `outgoing`
+    Wire outgoing;
 
 private:
-    /// As far as it lies in one piece.
-    [[nodiscard]] asio::const_buffer unwritten() const noexcept {
-        const std::string& large = payload.bytes;
-        if (large.empty()) { return asio::buffer(outgoing.data() + written_, outgoing.size() - written_); }
-        if (written_ < payload.place) { return asio::buffer(outgoing.data() + written_, payload.place - written_); }
-        const std::size_t behind = written_ - payload.place;
-        if (behind < large.size()) { return asio::buffer(large.data() + behind, large.size() - behind); }
-        const std::size_t rest = written_ - large.size();
-        return asio::buffer(outgoing.data() + rest, outgoing.size() - rest);
+    /// Of the bytes that are written next: where they lie.
+    class Pieces {
+    public:
+        [[nodiscard]] std::span<const asio::const_buffer> all() const noexcept { return {pieces_.data(), count_}; }
+        [[nodiscard]] std::size_t size() const noexcept { return size_; }
+        void add(std::string_view piece) noexcept {
+            if (piece.empty() || count_ == pieces_.size()) { return; }
+            pieces_[count_++] = asio::buffer(piece);
+            size_ += piece.size();
+        }
+
+    private:
+        std::array<asio::const_buffer, 32> pieces_;
+        std::size_t count_ = 0;
+        std::size_t size_ = 0;
+    };
+
+    [[nodiscard]] Pieces unwritten() const noexcept {
+        Pieces pieces;
+        std::size_t written = written_;
+        const auto add = [&](std::string_view piece) {
+            const std::size_t part = std::min(written, piece.size());
+            written -= part;
+            pieces.add(piece.substr(part));
+        };
+        const std::string_view text = outgoing.text;
+        std::size_t begin = 0;
+        for (const Payload& payload : outgoing.payloads()) {
+            add(text.substr(begin, payload.place - begin));
+            add(payload.bytes);
+            begin = payload.place;
+        }
+        add(text.substr(begin));
+        return pieces;
     }
 
     static constexpr std::size_t largest_kept = 1024UL * 1024;

@@ -39,19 +39,54 @@ struct PendingCommand {
     return command + (arguments > included ? (arguments - included) * argument : 0);
 }
 
-/// A large argument that is written from where it is, and not copied: `bytes` belong into the others at `place`.
+/// A large argument that is written from where it is, and not copied: `bytes` belong into the text at `place`.
 struct Payload {
     std::string bytes;
     std::size_t place = 0;
 };
 
-/// Commands that are written as one. A command with a payload has a batch to itself.
-struct Batch {
-    std::string bytes;
-    std::vector<PendingCommand> commands;
-    Payload payload = {};
+/// What is written as one: text, and payloads in the order of their places.
+class Wire {
+public:
+    std::string text;
 
-    [[nodiscard]] std::size_t size() const noexcept { return bytes.size() + payload.bytes.size(); }
+    [[nodiscard]] const std::vector<Payload>& payloads() const noexcept { return payloads_; }
+    [[nodiscard]] std::size_t size() const noexcept { return text.size() + payload_bytes_; }
+
+    /// Makes room for one more.
+    void reserve_payload() {
+        if (payloads_.size() == payloads_.capacity()) { payloads_.reserve(payloads_.size() + most_payloads); }
+    }
+    void add(Payload payload) {
+        payload_bytes_ += payload.bytes.size();
+        payloads_.push_back(std::move(payload));
+    }
+    [[nodiscard]] std::vector<Payload> take_payloads() noexcept {
+        payload_bytes_ = 0;
+        return std::exchange(payloads_, {});
+    }
+    void swap(Wire& other) noexcept {
+        text.swap(other.text);
+        payloads_.swap(other.payloads_);
+        std::swap(payload_bytes_, other.payload_bytes_);
+    }
+    /// Forgets everything; the text's room stays.
+    void clear() noexcept {
+        text.clear();
+        if (!payloads_.empty()) { payloads_ = {}; }
+        payload_bytes_ = 0;
+    }
+
+private:
+    static constexpr std::size_t most_payloads = 8; // of a batch
+    std::vector<Payload> payloads_;
+    std::size_t payload_bytes_ = 0;
+};
+
+/// Commands that are written as one.
+struct Batch {
+    Wire wire;
+    std::vector<PendingCommand> commands;
 };
 
 namespace detail {
@@ -129,27 +164,22 @@ public:
     }
 
 protected:
-    void push(const PendingCommand& command) {
-        batches_.back().commands.push_back(command);
-        ++size_;
-    }
-
     PendingCommand pop_front() noexcept {
         const PendingCommand command = batches_.front().commands[popped_];
         ++popped_;
         --size_;
-        if (popped_ == batches_.front().commands.size()) { spare_room_.put(pop_batch().commands); }
+        if (popped_ == batches_.front().commands.size()) { spare_room_.put(pop_batch()); }
         return command;
     }
 
-    /// The oldest batch, of which nothing was popped, or everything.
-    Batch pop_batch() noexcept {
-        Batch batch = std::move(batches_.front());
+    /// Ends the oldest batch, of which nothing was popped, or everything; returns its commands.
+    std::vector<PendingCommand> pop_batch() noexcept {
+        std::vector<PendingCommand> commands = std::move(batches_.front().commands);
         batches_.pop_front();
-        size_ -= batch.commands.size() - popped_;
+        size_ -= commands.size() - popped_;
         popped_ = 0;
         ended_ = ended_.batch > 0 ? Place{ended_.batch - 1, ended_.command} : Place();
-        return batch;
+        return commands;
     }
 
     // None is empty but the newest.
@@ -213,7 +243,8 @@ class Outbox : public detail::CommandQueue {
 public:
     /// What a batch holds, unless a single command is larger.
     static constexpr std::size_t batch_bytes = 64UL * 1024;
-    static constexpr std::size_t least_payload = batch_bytes;
+    /// From here on a copy costs more than a piece more to be written.
+    static constexpr std::size_t least_payload = 16UL * 1024;
 
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
     /// Of the command that will be written first. Only where there is one.
@@ -224,42 +255,46 @@ public:
                                  std::string* payload = nullptr) {
         if (payload != nullptr && payload->size() < least_payload) { payload = nullptr; }
         // Whatever runs out of memory does so before anything is changed: half a command would swallow those after it.
-        const std::size_t longest = longest_command_size(arguments) - (payload != nullptr ? payload->size() : 0);
-        if (payload != nullptr && !batches_.empty() && !batches_.back().commands.empty()) { add_batch(); }
-        std::string& out = room_for(longest).bytes;
-        const std::size_t before = out.size();
-        if (before + longest > out.capacity()) { out.reserve(std::max(before + longest, std::min(2 * out.capacity(), batch_bytes))); }
-        push({handler, next_ticket_, deadline, 0, 0, handler == nullptr});
-        Batch& batch = batches_.back();
+        const std::size_t longest = longest_command_size(arguments);
+        const std::size_t longest_text = longest - (payload != nullptr ? payload->size() : 0);
+        Batch& batch = room_for(longest);
+        std::string& out = batch.wire.text;
+        const std::size_t before = batch.wire.size();
+        if (out.size() + longest_text > out.capacity()) {
+            out.reserve(std::max(out.size() + longest_text, std::min(2 * out.capacity(), batch_bytes)));
+        }
+        if (payload != nullptr) { batch.wire.reserve_payload(); }
+        batch.commands.push_back({handler, next_ticket_, deadline, 0, 0, handler == nullptr});
         if (payload != nullptr) {
-            batch.payload.place = append_command_around(out, arguments, *payload);
-            batch.payload.bytes = std::move(*payload);
+            const std::size_t place = append_command_around(out, arguments, *payload);
+            batch.wire.add({std::move(*payload), place});
         } else {
             append_command(out, arguments);
         }
+        ++size_;
         ++next_ticket_;
         PendingCommand& command = batch.commands.back();
-        command.bytes = out.size() - before + batch.payload.bytes.size();
+        command.bytes = batch.wire.size() - before;
         command.cost = command.bytes + overhead_of(arguments.size());
         bytes_ += command.bytes;
         return command;
     }
 
-    /// Moves what is still wanted of the oldest batch to `buffer` (empty), `payload` and `in_flight`. Returns what the unwanted of it cost:
-    /// they are never sent.
-    std::size_t move_batch(std::string& buffer, Payload& payload, InFlight& in_flight) {
+    /// Moves what is still wanted of the oldest batch to `wire` (empty) and `in_flight`. Returns what the unwanted of it cost: they are
+    /// never sent.
+    std::size_t move_batch(Wire& wire, InFlight& in_flight) {
         if (batches_.empty()) { return 0; }
         std::size_t dropped = 0;
         if (!std::all_of(batches_.front().commands.begin(), batches_.front().commands.end(), is_wanted)) { dropped = drop_unwanted(); }
         spare_room_.take_from(in_flight.spare_room());
         // Whatever runs out of memory does so before anything is moved.
         if (!batches_.front().commands.empty()) { in_flight.reserve_batch(); }
-        Batch oldest = pop_batch();
-        bytes_ -= oldest.size();
-        buffer.swap(oldest.bytes);
-        payload = std::move(oldest.payload);
-        recycle(std::move(oldest.bytes));
-        if (!oldest.commands.empty()) { in_flight.fill(std::move(oldest.commands)); }
+        Batch& oldest = batches_.front();
+        bytes_ -= oldest.wire.size();
+        wire.swap(oldest.wire);
+        recycle(oldest.wire.text);
+        auto commands = pop_batch();
+        if (!commands.empty()) { in_flight.fill(std::move(commands)); }
         return dropped;
     }
 
@@ -276,38 +311,56 @@ private:
     /// Cuts out of the oldest batch what nobody waits for any more; returns what it cost.
     [[gnu::cold]] std::size_t drop_unwanted() {
         Batch& oldest = batches_.front();
+        const std::size_t before = oldest.wire.size();
         Batch wanted;
+        wanted.wire.text.reserve(oldest.wire.text.size());
+        wanted.commands.reserve(oldest.commands.size());
+        std::vector<Payload> payloads = oldest.wire.take_payloads();
+        auto payload = payloads.begin();
         std::size_t dropped = 0;
         std::size_t offset = 0;
         for (const PendingCommand& command : oldest.commands) {
+            std::size_t text = command.bytes;
+            const bool has_payload = payload != payloads.end() && payload->place < offset + command.bytes;
+            if (has_payload) { text -= payload->bytes.size(); }
             if (is_wanted(command)) {
-                wanted.bytes.append(oldest.bytes, offset, command.bytes);
+                if (has_payload) {
+                    wanted.wire.reserve_payload();
+                    wanted.wire.add({std::move(payload->bytes), wanted.wire.text.size() + payload->place - offset});
+                }
+                wanted.wire.text.append(oldest.wire.text, offset, text);
                 wanted.commands.push_back(command);
             } else {
                 dropped += command.cost;
             }
-            offset += command.bytes;
+            if (has_payload) { ++payload; }
+            offset += text;
         }
-        bytes_ -= oldest.size() - wanted.size(); // a payload's command is alone, and unwanted
+        bytes_ -= before - wanted.wire.size();
         size_ -= oldest.commands.size() - wanted.commands.size();
         oldest = std::move(wanted);
         return dropped;
     }
 
     [[nodiscard]] Batch& room_for(std::size_t size) {
-        if (batches_.empty() || (!batches_.back().commands.empty() && batches_.back().size() + size > batch_bytes)) { add_batch(); }
+        if (batches_.empty() || (!batches_.back().commands.empty() && batches_.back().wire.size() + size > batch_bytes)) { add_batch(); }
         return batches_.back();
     }
 
-    void add_batch() { batches_.push_back({std::exchange(spare_bytes_, {}), spare_room_.take()}); }
-
-    /// The next batch grows into the memory of one that is gone.
-    void recycle(std::string bytes) noexcept {
-        bytes.clear();
-        if (bytes.capacity() <= 2 * batch_bytes) { spare_bytes_ = std::move(bytes); }
+    void add_batch() {
+        Batch& batch = batches_.emplace_back();
+        batch.wire.text.swap(spare_text_);
+        batch.commands = spare_room_.take();
     }
 
-    std::string spare_bytes_;
+    /// The next batch grows into the memory of one that is gone.
+    void recycle(std::string& text) noexcept {
+        if (text.capacity() > 2 * batch_bytes) { return; }
+        spare_text_.swap(text);
+        spare_text_.clear();
+    }
+
+    std::string spare_text_;
     std::size_t bytes_ = 0;
     Ticket next_ticket_ = 1;
 };

@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <utility>
 
 namespace luzia::redis {
@@ -56,9 +57,9 @@ public:
         socket_.async_write_some(buffer, on_strand(std::move(callback)));
     }
 
-    [[nodiscard]] std::size_t try_write(asio::const_buffer buffer) noexcept override {
+    [[nodiscard]] std::size_t try_write(std::span<const asio::const_buffer> pieces) noexcept override {
         error_code ignored;
-        return socket_.write_some(buffer, ignored);
+        return pieces.size() == 1 ? socket_.write_some(pieces.front(), ignored) : socket_.write_some(pieces, ignored);
     }
 
     [[nodiscard]] bool has_unread() override {

@@ -121,7 +121,7 @@ private:
 
     void flush() {
         if (phase() != Phase::ready || link().is_writing() || unsent_.empty()) { return; }
-        link().outgoing.swap(unsent_);
+        link().outgoing.text.swap(unsent_);
         unsent_.clear();
         link().write();
     }

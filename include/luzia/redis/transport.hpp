@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -54,8 +55,8 @@ public:
     virtual void secure(TransportCallback callback) = 0;
     virtual void read_some(asio::mutable_buffer buffer, TransportCallback callback) = 0;
     virtual void write_some(asio::const_buffer buffer, TransportCallback callback) = 0;
-    /// Writes what can be written at once, and returns how much that was. What is wrong, if anything, the next `write_some` tells.
-    [[nodiscard]] virtual std::size_t try_write(asio::const_buffer) noexcept { return 0; }
+    /// Writes what can be written at once of what lies in these pieces, and returns how much that was. What is wrong, if anything, the next `write_some` tells.
+    [[nodiscard]] virtual std::size_t try_write(std::span<const asio::const_buffer>) noexcept { return 0; }
     /// True where bytes wait in the socket that no read has taken yet.
     [[nodiscard]] virtual bool has_unread() = 0;
     /// An error of its own operations, for the log.
