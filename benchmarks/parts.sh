@@ -48,10 +48,13 @@ part_values() { # larger values: bytes a second, and how often each byte is copi
 part_threads() { # one client shared by four threads
     local round threads connections client_core=()
     for ((round = 0; round < $(times 5); ++round)); do
-        figure "256 in flight" "1 thread 1 connection" "$programs/threads" "$port" 1 1 256 "$(size 300000)"
-        figure "256 in flight" "4 threads 1 connection" "$programs/threads" "$port" 4 1 256 "$(size 300000)"
-        figure "256 in flight" "1 thread 4 connections" "$programs/threads" "$port" 1 4 256 "$(size 300000)"
-        figure "256 in flight" "4 threads 4 connections" "$programs/threads" "$port" 4 4 256 "$(size 300000)"
+        for connections in 1 4; do
+            for threads in 1 4; do
+                local contestant="$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)"
+                figure "256 in flight" "$contestant" "$programs/threads" "$port" $threads $connections 256 "$(size 300000)"
+                figure "256 in flight of JSON" "$contestant" "$programs/threads" "$port" $threads $connections 256 "$(size 60000)" json
+            done
+        done
     done
     for threads in 1 4; do
         for connections in 1 4; do
@@ -129,16 +132,26 @@ part_invalidate() { # every tenth key of many removed by a pattern, while anothe
 }
 
 compile_with() { # compiler
-    local libraries=(-lspdlog -lfmt) client_core=()
     command -v "$1" >/dev/null || { echo "no $1 here: left out" >&2; return 0; }
-    figure "$1 -O2" baseline python3 benchmarks/compile/measure.py "$1" benchmarks/compile/baseline.cpp "${libraries[@]}"
-    [ "$mode/$1" != quick/clang++ ] || return 0
-    figure "$1 -O2" luzia python3 benchmarks/compile/measure.py "$1" benchmarks/compile/luzia.cpp -Iinclude "${libraries[@]}" -lhiredis
-    figure "$1 -O2 a file that uses a client" baseline python3 benchmarks/compile/measure.py "$1" benchmarks/compile/baseline_used.cpp
-    figure "$1 -O2 a file that uses a client" luzia python3 benchmarks/compile/measure.py "$1" benchmarks/compile/luzia_used.cpp -Iinclude
-    [ $mode != quick ] && [ -n "$boost_include" ] || return 0
-    figure "$1 -O2" Boost.Redis python3 benchmarks/compile/measure.py "$1" benchmarks/compile/boost_redis.cpp -I"$boost_include" \
-        "${libraries[@]}" -lssl -lcrypto
+    local round libraries=(-lspdlog -lfmt) used="$1 -O2 a file that uses a client" apart=-DLUZIA_SEPARATE_COMPILATION
+    echo '#include <luzia/src.hpp>' >"$build/src.cpp"
+    compile() { # case, contestant, source, argument...
+        figure "$1" "$2" python3 benchmarks/compile/measure.py "${1%% *}" "${@:3}"
+    }
+    for ((round = 0; round < $(times 3); ++round)); do
+        compile "$1 -O2" baseline benchmarks/compile/baseline.cpp "${libraries[@]}"
+        [ "$mode/$1" != quick/clang++ ] || return 0
+        compile "$1 -O2" luzia benchmarks/compile/luzia.cpp -Iinclude "${libraries[@]}" -lhiredis
+        compile "$1 -O2" "luzia apart" benchmarks/compile/luzia.cpp -Iinclude $apart
+        if [ $mode != quick ] && [ -n "$boost_include" ]; then
+            compile "$1 -O2" Boost.Redis benchmarks/compile/boost_redis.cpp -I"$boost_include" "${libraries[@]}" -lssl -lcrypto
+            compile "$1 -O2" "Boost.Redis apart" benchmarks/compile/boost_redis.cpp -I"$boost_include" -DAPART
+        fi
+        compile "$used" baseline benchmarks/compile/baseline_used.cpp
+        compile "$used" luzia benchmarks/compile/luzia_used.cpp -Iinclude
+        compile "$used" "luzia apart" benchmarks/compile/luzia_used.cpp -Iinclude $apart
+        compile "$1 -O2 the engine's own file" "luzia apart" "$build/src.cpp" -Iinclude $apart
+    done
 }
 
 part_compile_gcc() { compile_with g++; }     # a program of 20 lines

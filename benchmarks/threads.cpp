@@ -1,5 +1,6 @@
-// threads.cpp: one client shared by the threads of one io_context, over one connection or several: GETs of raw bytes in a closed loop. With 0
-// threads the floor instead: a hand-written loop for each connection, all in one thread.
+// threads.cpp: one client shared by the threads of one io_context, over one connection or several: GETs of raw bytes, or of a document, in a
+// closed loop. With 0 threads the floor instead: a hand-written loop for each connection, all in one thread.
+#include "document.hpp"
 #include "floor.hpp"
 #include "library.hpp"
 
@@ -18,16 +19,34 @@ struct Shared {
     std::atomic<std::ptrdiff_t> left;
 };
 
-asio::awaitable<void> read_again(RawClient& cache, Shared& shared, std::string key) {
+/// What is stored and read: bytes.
+struct Raw {
+    using Client = RawClient;
+    using Value = std::string;
+    static Value make() { return std::string(100, 'v'); }
+    static bool is_right(const Value& value) { return value.size() == 100; }
+};
+
+/// What is stored and read: a document, which takes a handler's thread some microseconds to decode.
+struct Json {
+    using Client = JsonClient;
+    using Value = Document;
+    static Value make() { return make_document(); }
+    static bool is_right(const Value& value) { return value.members.size() == 4 && value.tags.size() == 3; }
+};
+
+template <class Kind>
+asio::awaitable<void> read_again(typename Kind::Client& cache, Shared& shared, std::string key) {
     while (shared.left_to_begin.fetch_sub(1, std::memory_order_relaxed) > 0) {
-        const auto value = co_await cache.get(key);
-        require(value && value->size() == 100, "not the value");
+        const auto value = co_await cache.template get<typename Kind::Value>(key);
+        require(value && Kind::is_right(*value), "not the value");
         if (shared.left.fetch_sub(1, std::memory_order_relaxed) == 1) { cache.close(); }
     }
 }
 
-asio::awaitable<void> store(RawClient& cache, std::vector<std::string> keys) {
-    const std::string value(100, 'v');
+template <class Kind>
+asio::awaitable<void> store(typename Kind::Client& cache, std::vector<std::string> keys) {
+    const auto value = Kind::make();
     for (const std::string& key : keys) {
         const luzia::Effect stored = co_await cache.set(key, value, luzia::no_expiry);
         require(stored.count == 1, "no server");
@@ -52,21 +71,10 @@ void run_floor(std::uint16_t port, std::size_t connections, std::size_t depth, s
     print_figure("cpu ns/op", (processor_seconds() - processor) / count * 1e9);
 }
 
-} // namespace
-
-int main(int count, char** arguments) {
-    const Arguments given(count, arguments, 5, "PORT THREADS CONNECTIONS DEPTH TOTAL");
-    spdlog::set_level(spdlog::level::warn);
-    const std::size_t threads = given.number(2);
-    const std::size_t depth = given.number(4);
-    const std::size_t total = given.number(5);
-    if (threads == 0) {
-        run_floor(given.port(), given.number(3), depth, total);
-        return 0;
-    }
-
+template <class Kind>
+void run_threads(std::uint16_t port, std::size_t threads, std::size_t connections, std::size_t depth, std::size_t total) {
     asio::io_context io(static_cast<int>(threads));
-    RawClient cache(io, options_for(given.port(), given.number(3)));
+    typename Kind::Client cache(io, options_for(port, connections));
     std::vector<std::string> keys; // many, so that every connection gets its share
     for (int i = 0; i < 256; ++i) {
         keys.push_back("thread:" + std::to_string(i));
@@ -75,12 +83,12 @@ int main(int count, char** arguments) {
     double processor = 0;
     std::size_t switches = 0;
     Clock::time_point start;
-    asio::co_spawn(io, store(cache, keys), [&](std::exception_ptr) {
+    asio::co_spawn(io, store<Kind>(cache, keys), [&](std::exception_ptr) {
         processor = processor_seconds();
         switches = voluntary_switches();
         start = Clock::now();
         for (std::size_t i = 0; i < depth; ++i) {
-            asio::co_spawn(io, read_again(cache, shared, keys[i % keys.size()]), asio::detached);
+            asio::co_spawn(io, read_again<Kind>(cache, shared, keys[i % keys.size()]), asio::detached);
         }
     });
     std::vector<std::thread> others;
@@ -94,5 +102,20 @@ int main(int count, char** arguments) {
     print_figure("op/s", static_cast<double>(total) / seconds_since(start));
     print_figure("cpu ns/op", (processor_seconds() - processor) / static_cast<double>(total) * 1e9);
     print_figure("switches/op", static_cast<double>(voluntary_switches() - switches) / static_cast<double>(total));
+}
+
+} // namespace
+
+int main(int count, char** arguments) {
+    const Arguments given(count, arguments, 5, "PORT THREADS CONNECTIONS DEPTH TOTAL [json]");
+    spdlog::set_level(spdlog::level::warn);
+    const std::size_t threads = given.number(2);
+    if (threads == 0) {
+        run_floor(given.port(), given.number(3), given.number(4), given.number(5));
+    } else if (given.text(6) == "json") {
+        run_threads<Json>(given.port(), threads, given.number(3), given.number(4), given.number(5));
+    } else {
+        run_threads<Raw>(given.port(), threads, given.number(3), given.number(4), given.number(5));
+    }
     return 0;
 }

@@ -1,5 +1,6 @@
 // unit/redis_test.cpp: the decisions of a connection: commands as bytes, pauses, phases, books, handshake.
 #include <luzia/redis/backoff.hpp>
+#include <luzia/redis/burst.hpp>
 #include <luzia/redis/command.hpp>
 #include <luzia/redis/handshake.hpp>
 #include <luzia/redis/lifecycle.hpp>
@@ -709,6 +710,49 @@ std::string wire_of_set(std::string_view value) {
     std::string bytes;
     append_command(bytes, arguments);
     return bytes;
+}
+
+class Gathered final : public Burst::Sink {
+public:
+    struct Item : Burst::Item {
+        explicit Item(int its_number) : number(its_number) {}
+        int number;
+    };
+    void take(Burst::Item& first, Burst::Item& last) noexcept override {
+        for (Burst::Item* item = &first; item != nullptr; item = item == &last ? nullptr : item->next) {
+            numbers.push_back(static_cast<Item*>(item)->number);
+        }
+        ++times;
+    }
+    std::vector<int> numbers;
+    int times = 0;
+};
+
+TEST(Burst, HandsOverAtItsEndWhatWasGatheredForOneSink) {
+    Gathered sink;
+    Gathered other;
+    std::vector<Gathered::Item> items;
+    for (int i = 0; i < 4; ++i) {
+        items.emplace_back(i);
+    }
+    EXPECT_FALSE(Burst::gather(sink, items[0])) << "nothing gathers here";
+    {
+        const Burst burst;
+        EXPECT_TRUE(Burst::gather(sink, items[0]));
+        EXPECT_TRUE(Burst::gather(sink, items[1]));
+        EXPECT_FALSE(Burst::gather(other, items[2])) << "another's goes by itself";
+        EXPECT_EQ(sink.times, 0);
+        {
+            const Burst inner;
+            EXPECT_TRUE(Burst::gather(other, items[2]));
+        }
+        EXPECT_EQ(other.numbers, std::vector<int>{2});
+        EXPECT_TRUE(Burst::gather(sink, items[3]));
+    }
+    EXPECT_EQ(sink.numbers, (std::vector<int>{0, 1, 3}));
+    EXPECT_EQ(sink.times, 1);
+    { const Burst empty; }
+    EXPECT_EQ(sink.times, 1);
 }
 
 TEST(Outbox, ALargePayloadIsTakenAndNotCopied) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/cache/work.hpp>
+#include <luzia/redis/burst.hpp>
 #include <luzia/redis/context_service.hpp>
 #include <luzia/redis/short_mutex.hpp>
 
@@ -16,7 +17,7 @@
 namespace luzia::cache {
 
 /// What calls one handler, once. Intrusive: waiting costs no memory.
-class Completion {
+class Completion : public redis::Burst::Item {
 public:
     Completion() = default;
     Completion(const Completion&) = delete;
@@ -29,10 +30,6 @@ public:
 
 protected:
     ~Completion() = default;
-
-private:
-    friend class Completions;
-    Completion* next_ = nullptr;
 };
 
 /// Who gathers what operations have to say, to say it at once.
@@ -59,7 +56,7 @@ protected:
 /// another runs: a handler that blocks its thread keeps back nobody where the executor has other threads, and what a handler throws out of
 /// the executor's `run` is no loss to those behind it. At its end, what its handlers have begun is sent, unless the next read
 /// is likely to bring more of the same.
-class Completions : public std::enable_shared_from_this<Completions> {
+class Completions final : public std::enable_shared_from_this<Completions>, private redis::Burst::Sink {
 public:
     explicit Completions(const boost::asio::any_io_executor& executor) : executor_(executor) {}
     Completions(const Completions&) = delete;
@@ -77,19 +74,22 @@ public:
 
     /// An operation has its answer. Any thread.
     void push(Completion& completion) {
+        if (!redis::Burst::gather(*this, completion)) { take(completion, completion); }
+    }
+
+private:
+    void take(redis::Burst::Item& first, redis::Burst::Item& last) noexcept override {
         const auto self = shared_from_this(); // a turn on another thread may end the last operation, and with it what owns this
         bool is_due = false;
         {
             const std::scoped_lock lock(mutex_);
-            (last_ == nullptr ? first_ : last_->next_) = &completion;
-            last_ = &completion;
-            ++waiting_;
+            (last_ == nullptr ? first_ : last_->next) = &first;
+            last_ = &last;
             is_due = is_turn_wanted();
         }
         if (is_due) { post_turn(); }
     }
 
-private:
     /// What is posted. Destroyed unrun, with its context, it takes along what waits for it.
     class Turn {
     public:
@@ -121,9 +121,7 @@ private:
     void take_turn() {
         std::unique_lock<redis::ShortMutex> lock(mutex_);
         is_turn_due_ = false;
-        const std::size_t all = work_.count();
-        const bool is_rest_idle = waiting_ >= all;
-        for (std::size_t left = next_turn_length(all); left > 0 && first_ != nullptr; --left) {
+        for (std::size_t left = next_turn_length(work_.count()); left > 0 && first_ != nullptr; --left) {
             Completion& completion = pop();
             const bool is_due = is_turn_wanted();
             lock.unlock();
@@ -133,15 +131,14 @@ private:
         }
         const bool is_part = first_ != nullptr;
         lock.unlock();
-        if (const auto sender = sender_.lock()) { sender->send_gathered(!is_part && !is_rest_idle); }
+        if (const auto sender = sender_.lock()) { sender->send_gathered(!is_part); }
     }
 
     [[nodiscard]] Completion& pop() noexcept {
-        Completion& completion = *first_;
-        first_ = std::exchange(completion.next_, nullptr);
+        redis::Burst::Item& item = *first_;
+        first_ = std::exchange(item.next, nullptr);
         if (first_ == nullptr) { last_ = nullptr; }
-        --waiting_;
-        return completion;
+        return static_cast<Completion&>(item);
     }
 
     [[gnu::cold]] void abandon_all() noexcept {
@@ -157,9 +154,8 @@ private:
 
     redis::ContextExecutor executor_;
     redis::ShortMutex mutex_;
-    Completion* first_ = nullptr;
-    Completion* last_ = nullptr;
-    std::size_t waiting_ = 0;
+    redis::Burst::Item* first_ = nullptr;
+    redis::Burst::Item* last_ = nullptr;
     bool is_turn_due_ = false; ///< one is posted, and has not begun
     std::weak_ptr<Sender> sender_;
     Work work_;

@@ -129,14 +129,17 @@ private:
     }
 
     /// Of a command begun now.
-    [[nodiscard]] TimePoint next_deadline() const noexcept {
-        return (slack_ == Clock::duration::zero() ? Clock::now() : CoarseClock::now() + slack_) + options_.command_timeout;
-    }
+    [[nodiscard]] TimePoint next_deadline() const noexcept { return last_tick() + slack_ + options_.command_timeout; }
+
+    /// The time, or up to `slack_` before it.
+    [[nodiscard]] TimePoint last_tick() const noexcept { return slack_ == Clock::duration::zero() ? Clock::now() : CoarseClock::now(); }
 
     void on_wake() {
         {
             const std::scoped_lock lock(mutex_);
             is_wake_due_ = false;
+            is_awake_ = !outbox_.empty() || admission_ != Admission::send; // mostly those who brought it have sent it since
+            if (!is_awake_) { return; }
         }
         wake();
     }
@@ -151,22 +154,24 @@ private:
 
     void flush() {
         try {
-            while (!link().is_writing() && take_batch()) {
+            for (bool is_all = false; !is_all && !link().is_writing();) {
+                is_all = take_batch();
                 if (link().outgoing.size() > 0) { link().write(); }
             }
         } catch (const std::bad_alloc&) { lose(make_error_code(boost::system::errc::not_enough_memory), "no memory to send with"); }
     }
 
+    /// False where more is left.
     [[nodiscard]] bool take_batch() {
         const std::scoped_lock lock(mutex_);
-        if (outbox_.empty()) {
-            is_awake_ = is_wake_due_; // the next command has to wake the strand
-            return false;
+        if (!outbox_.empty()) {
+            if (in_flight_.empty()) { note_life(); }
+            is_idle_.store(false, std::memory_order_relaxed);
+            first_of_batch_ = outbox_.first_ticket();
+            pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
         }
-        if (in_flight_.empty()) { note_life(); }
-        is_idle_.store(false, std::memory_order_relaxed);
-        first_of_batch_ = outbox_.first_ticket();
-        pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
+        if (!outbox_.empty()) { return false; }
+        is_awake_ = is_wake_due_; // the next command has to wake the strand
         return true;
     }
 
@@ -280,16 +285,18 @@ private:
     void arm_deadlines() {
         if (phase() == Phase::closed) { return; }
         std::optional<TimePoint> due = in_flight_.next_deadline();
+        const bool is_first_known = due.has_value(); // those that are not written yet have later ones
         const auto also = [&](std::optional<TimePoint> other) {
             if (other && (!due || *other < *due)) { due = other; }
         };
+        if (phase() == Phase::ready) { also(quiet_since_ + (is_due() ? longest_silence() : options_.health_check_interval)); }
+        if (is_first_known && armed_ <= *due) { return; }
         {
             const std::scoped_lock lock(mutex_);
             const auto waiting = outbox_.next_deadline();
             also(waiting);
             if (!waiting) { is_awake_ = is_wake_due_; } // the next command has a deadline that is not known yet
         }
-        if (phase() == Phase::ready) { also(quiet_since_ + (is_due() ? longest_silence() : options_.health_check_interval)); }
         also(log_->next_flush());
         if (due) { arm(*due); }
     }
@@ -335,7 +342,7 @@ private:
     }
 
     void note_life() {
-        quiet_since_ = Clock::now();
+        quiet_since_ = last_tick();
         gathered_bytes_ = 0;
     }
 

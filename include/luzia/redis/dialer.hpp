@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/core/event_log.hpp>
+#include <luzia/redis/burst.hpp>
 #include <luzia/redis/context_service.hpp>
 #include <luzia/redis/handshake.hpp>
 #include <luzia/redis/lifecycle.hpp>
@@ -306,6 +307,7 @@ private:
 
     void on_read(std::size_t bytes) {
         const auto link = link_; // a reply may cost us the link
+        const Burst burst;
         error_code error = link->reader.feed(link->received(bytes));
         std::size_t replies = 0;
         const bool is_in_handshake = handshake_.has_value();
