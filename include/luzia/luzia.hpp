@@ -1,6 +1,9 @@
 // luzia.hpp: everything.
 #pragma once
 
+#include <luzia/backend/disabled_backend.hpp>
+#include <luzia/backend/memory_backend.hpp>
+#include <luzia/backend/redis_backend.hpp>
 #include <luzia/cache_client.hpp>
 #include <luzia/celery/client.hpp>
 #include <luzia/celery/worker.hpp>

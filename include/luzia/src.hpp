@@ -7,3 +7,5 @@
 
 #include <luzia/backend/choose.hpp>
 #include <luzia/cache/drain_waiter.hpp>
+#include <luzia/cache/environment.hpp>
+#include <luzia/core/event_lines.hpp>

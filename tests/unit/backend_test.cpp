@@ -1,6 +1,7 @@
 // unit/backend_test.cpp: glob patterns as Redis reads them, the store of the memory backend, and the options of a backend.
 #include <luzia/backend/glob.hpp>
 #include <luzia/backend/memory_store.hpp>
+#include <luzia/backend/named_server.hpp>
 #include <luzia/backend/options.hpp>
 
 #include <gtest/gtest.h>

@@ -4,6 +4,7 @@
 #include <luzia/backend/any_backend.hpp>
 #include <luzia/backend/disabled_backend.hpp>
 #include <luzia/backend/memory_backend.hpp>
+#include <luzia/backend/named_server.hpp>
 #include <luzia/backend/options.hpp>
 #include <luzia/backend/redis_backend.hpp>
 #include <luzia/core/separate.hpp>

@@ -5,10 +5,6 @@
 #include <luzia/backend/operation.hpp>
 #include <luzia/backend/options.hpp>
 
-#if !defined(LUZIA_SEPARATE_COMPILATION)
-#include <luzia/backend/choose.hpp>
-#endif
-
 #include <boost/asio/any_io_executor.hpp>
 
 #include <concepts>
@@ -49,3 +45,7 @@ private:
 static_assert(CacheBackend<DefaultBackend>);
 
 } // namespace luzia
+
+#if !defined(LUZIA_SEPARATE_COMPILATION)
+#include <luzia/backend/choose.hpp>
+#endif

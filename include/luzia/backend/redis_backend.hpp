@@ -1,6 +1,7 @@
 // backend/redis_backend.hpp: the backend that is a Redis server, over one connection or several.
 #pragma once
 
+#include <luzia/backend/named_server.hpp>
 #include <luzia/backend/operation.hpp>
 #include <luzia/backend/options.hpp>
 #include <luzia/backend/pattern_walk.hpp>

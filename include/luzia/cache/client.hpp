@@ -11,10 +11,6 @@
 #include <luzia/cache/state.hpp>
 #include <luzia/codec/json_codec.hpp>
 
-#if !defined(LUZIA_SEPARATE_COMPILATION)
-#include <luzia/cache/drain_waiter.hpp>
-#endif
-
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/execution_context.hpp>
@@ -314,3 +310,7 @@ template <CacheBackend Backend, ValueCodec Codec>
 CacheClient(Backend, Codec, CacheOptions) -> CacheClient<Backend, Codec>;
 
 } // namespace luzia
+
+#if !defined(LUZIA_SEPARATE_COMPILATION)
+#include <luzia/cache/drain_waiter.hpp>
+#endif

@@ -3,18 +3,14 @@
 
 #include <luzia/backend/options.hpp>
 #include <luzia/core/event_log.hpp>
-#include <luzia/core/text.hpp>
+#include <luzia/core/separate.hpp>
 #include <luzia/core/ttl.hpp>
-#include <luzia/core/url.hpp>
 
 #include <chrono>
-#include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <utility>
 
 namespace luzia {
@@ -32,23 +28,7 @@ struct CacheOptions : BackendOptions {
     ///
     /// A CACHE_TTL that is no number from 1 up is logged as a warning, and 300 taken. A REDIS_URL that makes no sense is kept: the client
     /// made from it logs an error and runs disabled, so that a typo neither stops a service nor sends its data elsewhere.
-    [[gnu::cold]] [[nodiscard]] static CacheOptions from_environment() {
-        CacheOptions options;
-        if (const char* const url = std::getenv("REDIS_URL")) {
-            options.url = url;
-            options.environment_url_ = options.url;
-        }
-        if (const char* const ttl = std::getenv("CACHE_TTL")) {
-            const auto seconds = detail::whole_number<std::int64_t>(ttl);
-            if (seconds && *seconds > 0) {
-                options.default_ttl = std::chrono::seconds(*seconds);
-            } else {
-                EventLog(nullptr).transition(spdlog::level::warn, "luzia: CACHE_TTL \"" + printable(ttl) +
-                                                                      "\" is not a number of seconds from 1 up; taking 300");
-            }
-        }
-        return options;
-    }
+    [[nodiscard]] LUZIA_DECL static CacheOptions from_environment();
 
     /// Whether `url` stands as REDIS_URL had it: then it is no mistake of the program's.
     [[gnu::cold]] [[nodiscard]] bool is_url_from_environment() const { return environment_url_ == url; }
@@ -97,3 +77,7 @@ template <class Make>
 } // namespace detail
 
 } // namespace luzia
+
+#if !defined(LUZIA_SEPARATE_COMPILATION)
+#include <luzia/cache/environment.hpp>
+#endif

@@ -7,6 +7,7 @@
 #include <luzia/cache/drain.hpp>
 #include <luzia/cache/options.hpp>
 #include <luzia/core/event_log.hpp>
+#include <luzia/core/text.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 

@@ -37,20 +37,21 @@ namespace luzia::detail {
     return false;
 }
 
-/// A number of the kind and in the range of `T`. nlohmann_json alone makes an int of 1.9, of `true` and of 5e9.
-template <class T>
+/// A number of the kind and in the range of `T`. nlohmann_json alone makes an int of 1.9, of `true` and of 5e9. `Json` is a parameter so that
+/// nothing is compiled where no number is asked for.
+template <class T, std::same_as<nlohmann::json> Json>
 requires std::is_arithmetic_v<T>
-[[nodiscard]] std::optional<T> number_of(const nlohmann::json& json) {
+[[nodiscard]] std::optional<T> number_of(const Json& json) {
     if constexpr (std::same_as<T, bool>) {
-        return json.is_boolean() ? std::optional<T>(json.get<bool>()) : std::nullopt;
+        return json.is_boolean() ? std::optional<T>(json.template get<bool>()) : std::nullopt;
     } else if constexpr (std::is_integral_v<T>) {
         using Limits = std::numeric_limits<T>;
         if (json.is_number_unsigned()) {
-            const auto value = json.get<std::uint64_t>();
+            const auto value = json.template get<std::uint64_t>();
             return value <= static_cast<std::uint64_t>(Limits::max()) ? std::optional<T>(static_cast<T>(value)) : std::nullopt;
         }
         if (!json.is_number_integer()) { return std::nullopt; }
-        const auto value = json.get<std::int64_t>();
+        const auto value = json.template get<std::int64_t>();
         // Not unsigned, so negative where it came from a parser; one made by hand may be anything.
         if (value >= 0) {
             return static_cast<std::uint64_t>(value) <= static_cast<std::uint64_t>(Limits::max()) ? std::optional<T>(static_cast<T>(value))
@@ -63,11 +64,11 @@ requires std::is_arithmetic_v<T>
         }
     } else {
         if (!json.is_number()) { return std::nullopt; }
-        const auto value = json.get<long double>();
+        const auto value = json.template get<long double>();
         // Infinities and NaN, which binary formats have, pass: they are values of T.
         const bool is_finite = value - value == 0;
         if (is_finite && (value > std::numeric_limits<T>::max() || value < std::numeric_limits<T>::lowest())) { return std::nullopt; }
-        return json.get<T>();
+        return json.template get<T>();
     }
 }
 
