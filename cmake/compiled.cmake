@@ -1,4 +1,4 @@
-# luzia::compiled: luzia::luzia with its engine compiled once. It is built where a target links it, with the flags of that build.
+# luzia::compiled: luzia::luzia with its engine compiled once, where a target links it, with the flags of the directory that this is included in.
 if(NOT TARGET luzia_compiled)
     file(CONFIGURE OUTPUT luzia_src.cpp CONTENT "#include <luzia/src.hpp>\n")
     add_library(luzia_compiled STATIC EXCLUDE_FROM_ALL ${CMAKE_CURRENT_BINARY_DIR}/luzia_src.cpp)

@@ -4,7 +4,10 @@ macro(luzia_find)
 endmacro()
 include("${CMAKE_CURRENT_LIST_DIR}/dependencies.cmake")
 include("${CMAKE_CURRENT_LIST_DIR}/luziaTargets.cmake")
-include("${CMAKE_CURRENT_LIST_DIR}/compiled.cmake")
+if("compiled" IN_LIST luzia_FIND_COMPONENTS)
+    include("${CMAKE_CURRENT_LIST_DIR}/compiled.cmake")
+    set(luzia_compiled_FOUND TRUE)
+endif()
 
 # luzia::tls: where OpenSSL is there when the package is used, whatever was there when it was installed.
 find_package(OpenSSL QUIET)

@@ -4,6 +4,7 @@
 #if !defined(LUZIA_SEPARATE_COMPILATION)
 #error "define LUZIA_SEPARATE_COMPILATION for the whole program, or leave luzia/src.hpp out"
 #endif
+#define LUZIA_SOURCE
 
 #include <luzia/backend/choose.hpp>
 #include <luzia/cache/drain_waiter.hpp>

@@ -163,13 +163,13 @@ public:
     [[nodiscard]] std::size_t try_write(std::span<const asio::const_buffer> pieces) noexcept override {
         if (!is_open_ || !server_.habits.takes_at_once) { return 0; }
         check(!writing_, "there is one write at a time, of an open stream");
-        std::size_t taken = 0;
+        std::string whole;
         for (const asio::const_buffer& piece : pieces) {
-            take_over(piece);
-            swallow(piece.size());
-            taken += piece.size();
+            whole.append(static_cast<const char*>(piece.data()), piece.size());
         }
-        return taken;
+        take_over(asio::buffer(whole));
+        swallow(whole.size());
+        return whole.size();
     }
 
     [[nodiscard]] bool has_unread() override { return server_.habits.has_unread || !arrived_.empty(); }

@@ -724,7 +724,7 @@ class NibblingTransport final : public luzia::redis::Transport {
     using Callback = luzia::redis::TransportCallback;
 
 public:
-    explicit NibblingTransport(const luzia::redis::StreamExecutor& executor) : plain_(executor) {}
+    NibblingTransport(const luzia::redis::StreamExecutor& executor, bool gathers) : plain_(executor), gathers_(gathers) {}
 
     void connect(const luzia::redis::Endpoint& endpoint, Callback callback) override { plain_.connect(endpoint, std::move(callback)); }
     void secure(Callback callback) override { plain_.secure(std::move(callback)); }
@@ -742,6 +742,7 @@ public:
         }
         return plain_.try_write(taken);
     }
+    [[nodiscard]] bool gathers() const noexcept override { return gathers_; }
     [[nodiscard]] bool has_unread() override { return plain_.has_unread(); }
     void close() noexcept override { plain_.close(); }
 
@@ -752,14 +753,18 @@ private:
     }
 
     luzia::redis::PlainTransport plain_;
+    bool gathers_;
     std::size_t bite_ = 0;
 };
 
-TEST(Connection, WhatIsWrittenInPiecesArrivesWhole) {
+class Nibbling : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Connection, Nibbling, testing::Bool(), [](const auto& gathers) { return gathers.param ? "Gathering" : "Joined"; });
+
+TEST_P(Nibbling, WhatIsWrittenInPiecesArrivesWhole) {
     asio::io_context io;
     auto options = options_for(shared_redis().url(), 5s);
     options.transport = [&](const luzia::redis::StreamExecutor& executor, const std::string&) {
-        return std::make_unique<NibblingTransport>(executor);
+        return std::make_unique<NibblingTransport>(executor, GetParam());
     };
     luzia::CacheClient cache{io, options, luzia::RawCodec()};
     const std::array<std::size_t, 8> sizes{10, 20'000, 16'384, 5, 70'000, 16'383, 40'000, 1};

@@ -16,6 +16,7 @@ KNOWN = [
     # Each thread's own, and set only while a call of a strand is on its stack.
     r"luzia::redis::Strand::current",
     r"luzia::redis::Strand::scheduling",
+    r"luzia::redis::Burst::current",
 ]
 GUARD = re.compile(r"^guard variable for ")
 

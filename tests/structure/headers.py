@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+# Where the engine is compiled apart.
+APART = ["luzia/src.hpp", "luzia/cache_client.hpp", "luzia/luzia.hpp", "luzia/tls.hpp"]
 
 
 def compile_one(compiler, root, header, extra):
@@ -26,8 +28,8 @@ def main():
     flags = subprocess.run(["pkg-config", "--cflags", "spdlog"], capture_output=True, text=True, check=True).stdout.split()
     headers = sorted(path.relative_to(root).as_posix() for path in (root / "luzia").rglob("*.hpp"))
     apart = ["-DLUZIA_SEPARATE_COMPILATION"]
-    jobs = [(header, [*flags, *apart] if header == "luzia/src.hpp" else flags) for header in headers]
-    jobs += [("luzia/luzia.hpp", [*flags, "-fno-rtti"]), ("luzia/cache_client.hpp", [*flags, *apart])]
+    jobs = [(header, flags) for header in headers if header != "luzia/src.hpp"]
+    jobs += [("luzia/luzia.hpp", [*flags, "-fno-rtti"]), *((header, [*flags, *apart]) for header in APART)]
     failures = 0
     with concurrent.futures.ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         for header, extra, code, errors in pool.map(lambda job: compile_one(compiler, root, *job), jobs):

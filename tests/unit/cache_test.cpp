@@ -798,7 +798,7 @@ TEST(Completions, WhatATurnHasBegunWaitsForMoreWhereMoreIsUnderWay) {
     }
 }
 
-TEST(Completions, WhatATurnHasBegunIsSentAtItsEndWhereNothingElseIsUnderWay) {
+TEST(Completions, TheLastTurnSendsWhatItHasBegunWhereNothingIsInFlight) {
     asio::io_context io;
     std::vector<std::string> notes;
     const auto completions = std::make_shared<Completions>(io.get_executor());
@@ -809,7 +809,8 @@ TEST(Completions, WhatATurnHasBegunIsSentAtItsEndWhereNothingElseIsUnderWay) {
         completions->push(many.emplace_back(notes, "many"));
     }
     io.run();
-    EXPECT_EQ(sender->sent, 4); // after 8, 8, 4, and a last one that finds nobody
+    EXPECT_EQ(sender->sent, 2);            // 8 and 8 leave others waiting
+    EXPECT_EQ(sender->sent_where_idle, 2); // 4 do not, and a last turn finds nobody
     sender.reset();
     Told last(notes, "last");
     completions->push(last);

@@ -1,6 +1,10 @@
 // backend/choose.hpp: the backend that a URL names. With it comes the whole engine.
 #pragma once
 
+#if defined(LUZIA_SEPARATE_COMPILATION) && !defined(LUZIA_SOURCE)
+#error "with LUZIA_SEPARATE_COMPILATION this is for luzia/src.hpp alone"
+#endif
+
 #include <luzia/backend/any_backend.hpp>
 #include <luzia/backend/disabled_backend.hpp>
 #include <luzia/backend/memory_backend.hpp>

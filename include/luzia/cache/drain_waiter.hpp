@@ -1,6 +1,10 @@
 // cache/drain_waiter.hpp: one who waits for a drain, and for how long.
 #pragma once
 
+#if defined(LUZIA_SEPARATE_COMPILATION) && !defined(LUZIA_SOURCE)
+#error "with LUZIA_SEPARATE_COMPILATION this is for luzia/src.hpp alone"
+#endif
+
 #include <luzia/cache/drain.hpp>
 #include <luzia/core/separate.hpp>
 #include <luzia/redis/strand.hpp>

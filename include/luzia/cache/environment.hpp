@@ -1,6 +1,10 @@
 // cache/environment.hpp: what the environment says about a cache client.
 #pragma once
 
+#if defined(LUZIA_SEPARATE_COMPILATION) && !defined(LUZIA_SOURCE)
+#error "with LUZIA_SEPARATE_COMPILATION this is for luzia/src.hpp alone"
+#endif
+
 #include <luzia/cache/options.hpp>
 #include <luzia/core/event_log.hpp>
 #include <luzia/core/separate.hpp>

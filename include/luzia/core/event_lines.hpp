@@ -1,6 +1,10 @@
 // core/event_lines.hpp: which events become lines, and how they are written.
 #pragma once
 
+#if defined(LUZIA_SEPARATE_COMPILATION) && !defined(LUZIA_SOURCE)
+#error "with LUZIA_SEPARATE_COMPILATION this is for luzia/src.hpp alone"
+#endif
+
 #include <luzia/core/event_log.hpp>
 #include <luzia/core/separate.hpp>
 
@@ -94,6 +98,7 @@ private:
     {
         const std::scoped_lock lock(mutex_);
         count = folder_->next(kind, Clock::now(), events);
+        if (!count) { holds_counts_.store(true, std::memory_order_relaxed); }
     }
     if (!count) { return; }
     if (*count == 1) { return write(level, text); }
@@ -105,6 +110,7 @@ private:
     {
         const std::scoped_lock lock(mutex_);
         due = folder_->flush(Clock::now(), everything);
+        holds_counts_.store(folder_->next_flush().has_value(), std::memory_order_relaxed);
     }
     for (const auto& [kind, count] : due) {
         write(spdlog::level::warn, "luzia: " + std::to_string(count) + " more like this: " + kind);
@@ -112,6 +118,7 @@ private:
 }
 
 LUZIA_DECL std::optional<EventLog::Clock::time_point> EventLog::next_flush() const {
+    if (!holds_counts()) { return std::nullopt; }
     const std::scoped_lock lock(mutex_);
     return folder_->next_flush();
 }

@@ -5,6 +5,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -36,6 +37,9 @@ public:
     /// Writes the counts that no later event has carried yet.
     LUZIA_DECL void flush(bool everything = false);
 
+    /// Whether there are such counts. Costs nothing.
+    [[nodiscard]] bool holds_counts() const noexcept { return holds_counts_.load(std::memory_order_relaxed); }
+    /// When they are due; none where there are none.
     [[nodiscard]] LUZIA_DECL std::optional<Clock::time_point> next_flush() const;
 
 private:
@@ -44,6 +48,7 @@ private:
     std::shared_ptr<spdlog::logger> logger_;
     mutable std::mutex mutex_;
     std::unique_ptr<EventFolder> folder_;
+    std::atomic<bool> holds_counts_{false};
 };
 
 } // namespace luzia

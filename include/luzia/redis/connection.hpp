@@ -166,9 +166,9 @@ private:
         const std::scoped_lock lock(mutex_);
         if (!outbox_.empty()) {
             if (in_flight_.empty()) { note_life(); }
-            is_idle_.store(false, std::memory_order_relaxed);
             first_of_batch_ = outbox_.first_ticket();
             pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
+            is_idle_.store(in_flight_.empty(), std::memory_order_relaxed);
         }
         if (!outbox_.empty()) { return false; }
         is_awake_ = is_wake_due_; // the next command has to wake the strand
@@ -264,6 +264,7 @@ private:
         in_flight_.take_all(handlers);
         outbox_.take_all(handlers);
         pending_bytes_.store(0, std::memory_order_relaxed);
+        is_idle_.store(true, std::memory_order_relaxed);
         settled_bytes_ = 0;
         is_awake_ = is_wake_due_;
         return handlers;
@@ -290,7 +291,7 @@ private:
             if (other && (!due || *other < *due)) { due = other; }
         };
         if (phase() == Phase::ready) { also(quiet_since_ + (is_due() ? longest_silence() : options_.health_check_interval)); }
-        if (is_first_known && armed_ <= *due) { return; }
+        if (is_first_known && armed_ <= *due && !log_->holds_counts()) { return; }
         {
             const std::scoped_lock lock(mutex_);
             const auto waiting = outbox_.next_deadline();

@@ -52,6 +52,7 @@ public:
     /// Writes what stands in `outgoing`, or the rest of it. Where all of it could be written at once nothing is reported.
     void write() {
         is_writing_ = true;
+        if (!transport_->gathers() && outgoing.size() <= largest_joined) { outgoing.join(); }
         for (;;) {
             const Pieces next = unwritten();
             const std::size_t bytes = transport_->try_write(next.all());
@@ -120,6 +121,7 @@ private:
     }
 
     static constexpr std::size_t largest_kept = 1024UL * 1024;
+    static constexpr std::size_t largest_joined = 64UL * 1024;
 
     TransportCallback callback(Event event) { return {shared_from_this(), event}; }
 

@@ -65,6 +65,21 @@ public:
         payload_bytes_ = 0;
         return std::exchange(payloads_, {});
     }
+    /// Makes text of everything.
+    void join() {
+        if (payloads_.empty()) { return; }
+        std::string joined;
+        joined.reserve(size());
+        std::size_t begin = 0;
+        for (const Payload& payload : payloads_) {
+            joined.append(text, begin, payload.place - begin).append(payload.bytes);
+            begin = payload.place;
+        }
+        joined.append(text, begin);
+        text = std::move(joined);
+        payloads_ = {};
+        payload_bytes_ = 0;
+    }
     void swap(Wire& other) noexcept {
         text.swap(other.text);
         payloads_.swap(other.payloads_);
@@ -243,7 +258,7 @@ class Outbox : public detail::CommandQueue {
 public:
     /// What a batch holds, unless a single command is larger.
     static constexpr std::size_t batch_bytes = 64UL * 1024;
-    /// From here on a copy costs more than a piece more to be written.
+    /// From here on a copy costs more than a piece more to be written. At most four stand in a batch.
     static constexpr std::size_t least_payload = 16UL * 1024;
 
     [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
@@ -315,6 +330,7 @@ private:
         Batch wanted;
         wanted.wire.text.reserve(oldest.wire.text.size());
         wanted.commands.reserve(oldest.commands.size());
+        wanted.wire.reserve_payload(); // for as many as a batch has
         std::vector<Payload> payloads = oldest.wire.take_payloads();
         auto payload = payloads.begin();
         std::size_t dropped = 0;
@@ -324,10 +340,7 @@ private:
             const bool has_payload = payload != payloads.end() && payload->place < offset + command.bytes;
             if (has_payload) { text -= payload->bytes.size(); }
             if (is_wanted(command)) {
-                if (has_payload) {
-                    wanted.wire.reserve_payload();
-                    wanted.wire.add({std::move(payload->bytes), wanted.wire.text.size() + payload->place - offset});
-                }
+                if (has_payload) { wanted.wire.add({std::move(payload->bytes), wanted.wire.text.size() + payload->place - offset}); }
                 wanted.wire.text.append(oldest.wire.text, offset, text);
                 wanted.commands.push_back(command);
             } else {

@@ -62,6 +62,8 @@ public:
         return pieces.size() == 1 ? socket_.write_some(pieces.front(), ignored) : socket_.write_some(pieces, ignored);
     }
 
+    [[nodiscard]] bool gathers() const noexcept override { return true; }
+
     [[nodiscard]] bool has_unread() override {
         error_code ignored;
         return socket_.available(ignored) > 0;

@@ -57,6 +57,8 @@ public:
     virtual void write_some(asio::const_buffer buffer, TransportCallback callback) = 0;
     /// Writes what can be written at once of what lies in these pieces, and returns how much that was. What is wrong, if anything, the next `write_some` tells.
     [[nodiscard]] virtual std::size_t try_write(std::span<const asio::const_buffer>) noexcept { return 0; }
+    /// Whether many small pieces cost `try_write` no more than one. What can't gather is given a value with what stands around it, as one.
+    [[nodiscard]] virtual bool gathers() const noexcept { return false; }
     /// True where bytes wait in the socket that no read has taken yet.
     [[nodiscard]] virtual bool has_unread() = 0;
     /// An error of its own operations, for the log.
