@@ -3,6 +3,7 @@
 
 #include <luzia/redis/plain_transport.hpp>
 #include <luzia/redis/transport.hpp>
+#include <luzia/redis/transport_factory.hpp>
 
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ssl/context.hpp>
