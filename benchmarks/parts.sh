@@ -138,7 +138,7 @@ compile_with() { # compiler
     compile() { # case, contestant, source, argument...
         figure "$1" "$2" python3 benchmarks/compile/measure.py "${1%% *}" "${@:3}"
     }
-    for ((round = 0; round < $(times 3); ++round)); do
+    for ((round = 0; round < $(times 2); ++round)); do
         compile "$1 -O2" baseline benchmarks/compile/baseline.cpp "${libraries[@]}"
         [ "$mode/$1" != quick/clang++ ] || return 0
         compile "$1 -O2" luzia benchmarks/compile/luzia.cpp -Iinclude "${libraries[@]}" -lhiredis
