@@ -2,7 +2,7 @@
 
 part_throughput() { # raw GET and SET of 100 bytes on one connection
     local round operation depth total contestant
-    for ((round = 0; round < $(times 5); ++round)); do
+    for ((round = 0; round < $(times 15); ++round)); do
         for operation in get set; do
             for depth in 1 64 256 1024; do
                 case $depth in 1) total=$(size 10000) ;; 64) total=$(size 250000) ;; *) total=$(size 500000) ;; esac
@@ -16,7 +16,7 @@ part_throughput() { # raw GET and SET of 100 bytes on one connection
 
 part_typed() { # a JSON document of 437 bytes as a struct
     local round depth contestant
-    for ((round = 0; round < $(times 5); ++round)); do
+    for ((round = 0; round < $(times 15); ++round)); do
         for depth in 1 64 256 1024; do
             for contestant in floor luzia; do
                 figure "JSON get $depth in flight" $contestant "$programs/typed" "$port" $contestant $depth "$(size $((depth == 1 ? 10000 : 60000)))"
@@ -46,8 +46,10 @@ part_values() { # larger values: bytes a second, and how often each byte is copi
 }
 
 part_threads() { # one client shared by four threads
-    local round threads connections client_core=()
-    for ((round = 0; round < $(times 5); ++round)); do
+    local round threads connections client_core=() any_core
+    any_core=$(IFS=, && echo "${cores[*]}")
+    [ ${#server_core[@]} = 0 ] || taskset -apc "$any_core" $redis >/dev/null
+    for ((round = 0; round < $(times 15); ++round)); do
         for connections in 1 4; do
             for threads in 1 4; do
                 local contestant="$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)"
@@ -67,6 +69,7 @@ part_threads() { # one client shared by four threads
             bash -c "strace -f -c -e trace=futex -o '$private/futex' '$programs/threads' $port 4 $connections 256 $(size 100000) >'$private/ignored'
                      awk '\$NF == \"futex\" { print \"futex calls/op,\" \$4 / $(size 100000) }' '$private/futex'"
     done
+    [ ${#server_core[@]} = 0 ] || taskset -apc "${cores[0]}" $redis >/dev/null
 }
 
 part_counts() { # what one operation costs, counted
