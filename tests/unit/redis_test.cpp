@@ -446,12 +446,7 @@ Ticket append(Outbox& outbox, std::string_view argument, ReplyHandler* handler, 
 /// What goes over the wire.
 std::string joined(const Wire& wire) {
     std::string bytes;
-    std::size_t begin = 0;
-    for (const Payload& payload : wire.payloads()) {
-        bytes += wire.text.substr(begin, payload.place - begin) + payload.bytes;
-        begin = payload.place;
-    }
-    bytes += wire.text.substr(begin);
+    wire.for_each_piece([&](std::string_view piece) { bytes += piece; });
     EXPECT_EQ(bytes.size(), wire.size());
     return bytes;
 }

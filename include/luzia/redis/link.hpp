@@ -96,7 +96,7 @@ private:
         }
 
     private:
-        std::array<asio::const_buffer, 32> pieces_;
+        std::array<asio::const_buffer, 9> pieces_; // four payloads and what stands around them
         std::size_t count_ = 0;
         std::size_t size_ = 0;
     };
@@ -104,19 +104,11 @@ private:
     [[nodiscard]] Pieces unwritten() const noexcept {
         Pieces pieces;
         std::size_t written = written_;
-        const auto add = [&](std::string_view piece) {
+        outgoing.for_each_piece([&](std::string_view piece) {
             const std::size_t part = std::min(written, piece.size());
             written -= part;
             pieces.add(piece.substr(part));
-        };
-        const std::string_view text = outgoing.text;
-        std::size_t begin = 0;
-        for (const Payload& payload : outgoing.payloads()) {
-            add(text.substr(begin, payload.place - begin));
-            add(payload.bytes);
-            begin = payload.place;
-        }
-        add(text.substr(begin));
+        });
         return pieces;
     }
 

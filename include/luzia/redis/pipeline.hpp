@@ -65,17 +65,24 @@ public:
         payload_bytes_ = 0;
         return std::exchange(payloads_, {});
     }
+    /// Calls `use` with every piece, in the order of the wire; some are empty.
+    template <class Use>
+    void for_each_piece(Use use) const {
+        const std::string_view whole = text;
+        std::size_t begin = 0;
+        for (const Payload& payload : payloads_) {
+            use(whole.substr(begin, payload.place - begin));
+            use(std::string_view(payload.bytes));
+            begin = payload.place;
+        }
+        use(whole.substr(begin));
+    }
     /// Makes text of everything.
     void join() {
         if (payloads_.empty()) { return; }
         std::string joined;
         joined.reserve(size());
-        std::size_t begin = 0;
-        for (const Payload& payload : payloads_) {
-            joined.append(text, begin, payload.place - begin).append(payload.bytes);
-            begin = payload.place;
-        }
-        joined.append(text, begin);
+        for_each_piece([&](std::string_view piece) { joined.append(piece); });
         text = std::move(joined);
         payloads_ = {};
         payload_bytes_ = 0;
@@ -93,7 +100,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t most_payloads = 8; // of a batch
+    static constexpr std::size_t most_payloads = 4; // of a batch
     std::vector<Payload> payloads_;
     std::size_t payload_bytes_ = 0;
 };
