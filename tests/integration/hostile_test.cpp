@@ -6,6 +6,7 @@
 
 #include <luzia/luzia.hpp>
 
+#include <future>
 #include <random>
 #include <string>
 #include <vector>
