@@ -9,4 +9,5 @@
 #include <luzia/backend/choose.hpp>
 #include <luzia/cache/drain_waiter.hpp>
 #include <luzia/cache/environment.hpp>
+#include <luzia/cache/turn_watch.hpp>
 #include <luzia/core/event_lines.hpp>

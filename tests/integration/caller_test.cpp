@@ -35,7 +35,8 @@ TEST(Caller, WhoBlocksTheThreadForTwoSecondsLosesNoReplyThatHasArrived) {
         run([&]() -> asio::awaitable<void> {
             Client cache{co_await asio::this_coro::executor, options};
             const std::string value(4'000, 'v');
-            const std::size_t count = is_instrumented ? 5 : 12; // more than one read, and well within the 64 KiB that a socket keeps unread at first
+            const std::size_t count =
+                is_instrumented ? 5 : 12; // more than one read, and well within the 64 KiB that a socket keeps unread at first
             const luzia::Effect stored = co_await cache.set("busy", value);
             EXPECT_EQ(stored.count, 1U);
             std::vector<Outcome> outcomes;
@@ -122,6 +123,60 @@ TEST(Caller, ADocumentBeingDecodedStallsNoOtherKey) {
     });
     pool.join();
     shared_redis().command({"DEL", "document"});
+}
+
+TEST(Caller, WhoWaitsInAHandlerForAnotherOperationGetsItWhereThereIsAThreadForIt) {
+    LogLines log;
+    auto options = options_for(shared_redis().url(), log);
+    options.command_timeout = 20s;
+    asio::thread_pool pool(2);
+    Client cache{pool, options};
+    ASSERT_TRUE(cache.set("waited for", "value", asio::use_future).get());
+    for (int i = 0; i < 20; ++i) {
+        std::promise<std::optional<std::string>> got;
+        cache.get("waited for", [&](const std::optional<std::string>& outer) {
+            auto inner = cache.get("waited for", asio::use_future);
+            got.set_value(outer && inner.wait_for(10s) == std::future_status::ready ? inner.get() : std::nullopt);
+        });
+        ASSERT_EQ(got.get_future().get(), "value");
+    }
+    cache.close();
+    pool.join();
+}
+
+/// Hands every question on as it is, and knows nothing of what follows some of them.
+class Forwarding {
+public:
+    explicit Forwarding(luzia::RedisBackend next) : next_(std::move(next)) {}
+    [[nodiscard]] asio::any_io_executor get_executor() const { return next_.get_executor(); }
+    void submit(const luzia::backend::Request& request, luzia::backend::Operation& operation) { next_.submit(request, operation); }
+    void cancel(luzia::backend::Operation& operation) { next_.cancel(operation); }
+    void close() { next_.close(); }
+    [[nodiscard]] luzia::backend::Status status() const { return next_.status(); }
+
+private:
+    luzia::RedisBackend next_;
+};
+
+TEST(Caller, WhatOneHandlerBeginsAfterAnotherIsSentThroughABackendOfTheUsersOwn) {
+    LogLines log;
+    const auto options = options_for(shared_redis().url(), log);
+    run([&]() -> asio::awaitable<void> {
+        const auto executor = co_await asio::this_coro::executor;
+        const auto ask = [](auto& cache) -> asio::awaitable<void> {
+            for (int i = 0; i < 5; ++i) {
+                const luzia::Effect stored = co_await cache.set("forwarded", std::to_string(i));
+                EXPECT_EQ(stored.count, 1U);
+                const std::optional<std::string> got = co_await cache.get("forwarded");
+                EXPECT_EQ(got, std::to_string(i));
+            }
+        };
+        luzia::CacheClient<Forwarding, luzia::RawCodec> known(Forwarding(luzia::RedisBackend(executor, options)));
+        co_await ask(known);
+        luzia::CacheClient<luzia::DefaultBackend, luzia::RawCodec> chosen(
+            luzia::DefaultBackend(Forwarding(luzia::RedisBackend(executor, options))));
+        co_await ask(chosen);
+    });
 }
 
 TEST(Caller, WhatEachHandlerThrowsComesOutOfRunAndTheClientStaysWhole) {

@@ -17,6 +17,8 @@ KNOWN = [
     r"luzia::redis::Strand::current",
     r"luzia::redis::Strand::scheduling",
     r"luzia::redis::Burst::current",
+    # While a turn of a client is.
+    r"luzia::cache::Completions::Running::current",
 ]
 GUARD = re.compile(r"^guard variable for ")
 

@@ -712,25 +712,44 @@ TEST(Completions, TakeTurnsOnTheExecutorInTheirOrderNeverInsideTheCall) {
     EXPECT_EQ(notes, (std::vector<std::string>{"first", "second"}));
 }
 
-TEST(Completions, ATurnIsAQuarterOfAllThatIsUnderWayWithinBounds) {
-    EXPECT_EQ(cache::next_turn_length(0), 8U);
-    EXPECT_EQ(cache::next_turn_length(32), 8U);
-    EXPECT_EQ(cache::next_turn_length(400), 100U);
-    EXPECT_EQ(cache::next_turn_length(1'000'000), 256U);
+TEST(Completions, APartIsAQuarterOfAllThatIsUnderWayWithinBounds) {
+    EXPECT_EQ(cache::next_part_length(0), 8U);
+    EXPECT_EQ(cache::next_part_length(32), 8U);
+    EXPECT_EQ(cache::next_part_length(400), 100U);
+    EXPECT_EQ(cache::next_part_length(1'000'000), 256U);
 }
 
-TEST(Completions, OthersOfTheExecutorComeBetweenTwoTurns) {
+[[nodiscard]] bool eventually_in(std::chrono::seconds limit, const std::function<bool()>& condition) {
+    for (const auto start = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - start < limit;) {
+        if (condition()) { return true; }
+        std::this_thread::sleep_for(1ms);
+    }
+    return false;
+}
+
+void keep_busy_for(std::chrono::microseconds time) {
+    for (const auto start = std::chrono::steady_clock::now(); std::chrono::steady_clock::now() - start < time;) {}
+}
+
+/// What has been called when something else of the executor gets its turn.
+[[nodiscard]] std::size_t count_before_others(std::size_t all, std::chrono::microseconds each) {
     asio::io_context io;
     std::vector<std::string> notes;
     const auto completions = std::make_shared<Completions>(io.get_executor());
     std::deque<Told> many;
-    for (int i = 0; i < 20; ++i) {
-        completions->push(many.emplace_back(notes, "many"));
+    for (std::size_t i = 0; i < all; ++i) {
+        completions->push(many.emplace_back(notes, "many", [=] { keep_busy_for(each); }));
     }
-    asio::post(io, [&] { notes.emplace_back("other"); });
+    std::size_t before = 0;
+    asio::post(io, [&] { before = notes.size(); });
     io.run();
-    ASSERT_EQ(notes.size(), 21U);
-    EXPECT_EQ(notes[8], "other");
+    EXPECT_EQ(notes.size(), all);
+    return before;
+}
+
+TEST(Completions, OthersOfTheExecutorComeBetweenTwoTurns) {
+    EXPECT_EQ(count_before_others(20, 100us), 8U); // after one part, since they are slow
+    EXPECT_LT(count_before_others(2000, 2us), 2000U);
 }
 
 TEST(Completions, WhatAHandlerThrowsIsNoLossToThoseBehindIt) {
@@ -765,58 +784,169 @@ TEST(Completions, AHandlerThatBlocksItsThreadKeepsBackNobody) {
 }
 
 struct Counting final : cache::Sender {
-    void send_gathered(bool idle_only) noexcept override { ++(idle_only ? sent_where_idle : sent); }
-    int sent = 0;
-    int sent_where_idle = 0;
+    void send_gathered() noexcept override { ++sent; }
+    std::atomic<int> sent{0};
 };
 
-TEST(Completions, WhatATurnHasBegunWaitsForMoreWhereMoreIsUnderWay) {
-    asio::io_context io;
-    std::vector<std::string> notes;
-    const auto completions = std::make_shared<Completions>(io.get_executor());
-    const auto sender = std::make_shared<Counting>();
-    completions->send_by(sender);
-    for (int i = 0; i < 100; ++i) {
-        completions->begin();
+/// Completions that send by a count.
+struct Turns {
+    template <class Executor>
+    explicit Turns(const Executor& executor) : completions(std::make_shared<Completions>(executor)) {
+        completions->send_by(sender);
     }
-    std::deque<Told> many;
-    for (int i = 0; i < 20; ++i) {
-        completions->push(many.emplace_back(notes, "some"));
-    }
-    io.poll();
-    EXPECT_EQ(notes.size(), 20U);
-    EXPECT_EQ(sender->sent, 0); // 80 are under way
-    EXPECT_GT(sender->sent_where_idle, 0);
-    for (int i = 0; i < 60; ++i) {
-        completions->push(many.emplace_back(notes, "more"));
-    }
-    io.poll();
-    EXPECT_EQ(notes.size(), 80U);
-    EXPECT_EQ(sender->sent, 2); // 25 and 25 leave others waiting, 10 do not
-    for (int i = 0; i < 100; ++i) {
-        completions->end();
-    }
-}
+    std::shared_ptr<Counting> sender = std::make_shared<Counting>();
+    std::shared_ptr<Completions> completions;
+};
 
-TEST(Completions, TheLastTurnSendsWhatItHasBegunWhereNothingIsInFlight) {
+TEST(Completions, WhatAPartHasBegunIsSentAtItsEnd) {
     asio::io_context io;
     std::vector<std::string> notes;
-    const auto completions = std::make_shared<Completions>(io.get_executor());
-    auto sender = std::make_shared<Counting>();
-    completions->send_by(sender);
+    const Turns turns(io.get_executor());
     std::deque<Told> many;
     for (int i = 0; i < 20; ++i) {
-        completions->push(many.emplace_back(notes, "many"));
+        turns.completions->push(many.emplace_back(notes, "many", [&] { static_cast<void>(turns.completions->gathers()); }));
     }
     io.run();
-    EXPECT_EQ(sender->sent, 2);            // 8 and 8 leave others waiting
-    EXPECT_EQ(sender->sent_where_idle, 2); // 4 do not, and a last turn finds nobody
-    sender.reset();
-    Told last(notes, "last");
-    completions->push(last);
+    EXPECT_EQ(notes.size(), 20U);
+    EXPECT_EQ(turns.sender->sent, 3); // 8, 8, 4
+    Told idle(notes, "begins nothing");
+    turns.completions->push(idle);
     io.restart();
-    io.run(); // without a sender
+    io.run();
+    EXPECT_EQ(turns.sender->sent, 3);
+}
+
+TEST(Completions, WithoutASenderNothingIsSent) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    Turns turns(io.get_executor());
+    turns.sender.reset();
+    Told last(notes, "last", [&] { EXPECT_TRUE(turns.completions->gathers()); });
+    turns.completions->push(last);
+    io.run();
     EXPECT_EQ(notes.back(), "last");
+}
+
+TEST(Completions, NothingIsGatheredOutsideATurnOrInThatOfAnother) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const Turns turns(io.get_executor());
+    const Turns others(io.get_executor());
+    EXPECT_FALSE(turns.completions->gathers());
+    Told foreign(notes, "foreign", [&] { EXPECT_FALSE(turns.completions->gathers()); });
+    others.completions->push(foreign);
+    io.run();
+    EXPECT_EQ(notes.size(), 1U);
+    EXPECT_EQ(turns.sender->sent, 0);
+}
+
+TEST(Completions, WhatAHandlerHasBegunBeforeItThrowsIsSent) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const Turns turns(io.get_executor());
+    Told throwing(notes, "throws", [&] {
+        EXPECT_TRUE(turns.completions->gathers());
+        throw std::runtime_error("out of run()");
+    });
+    turns.completions->push(throwing);
+    EXPECT_THROW(io.run(), std::runtime_error);
+    EXPECT_EQ(turns.sender->sent, 1);
+    EXPECT_FALSE(turns.completions->gathers());
+}
+
+TEST(Completions, WhatAHandlerHasBegunIsSentWhereItBlocks) {
+    asio::thread_pool pool(2);
+    std::vector<std::string> notes;
+    const Turns turns(pool.get_executor());
+    std::promise<bool> has_been_sent;
+    Told blocked(notes, "blocked", [&] {
+        EXPECT_TRUE(turns.completions->gathers());
+        EXPECT_TRUE(eventually_in(30s, [&] { return turns.sender->sent > 0; }));
+        // Left behind: it is on its own, and once more what it has begun is sent, which may have come too late for the first time.
+        EXPECT_FALSE(turns.completions->gathers());
+        const int sent = turns.sender->sent;
+        EXPECT_TRUE(eventually_in(30s, [&] { return turns.sender->sent > sent; }));
+        has_been_sent.set_value(true);
+    });
+    turns.completions->push(blocked);
+    EXPECT_TRUE(has_been_sent.get_future().get());
+    pool.join(); // which the watch does not keep from ending
+}
+
+TEST(Completions, ATurnLeftBehindIsFollowedByOthersAndEndsLikeAny) {
+    asio::thread_pool pool(2);
+    std::vector<std::string> notes;
+    const Turns turns(pool.get_executor());
+    std::promise<void> freed;
+    Told blocked(notes, "blocked", [&] { EXPECT_EQ(freed.get_future().wait_for(30s), std::future_status::ready); });
+    turns.completions->push(blocked);
+    std::atomic<int> called{0};
+    std::vector<std::string> other_notes;
+    std::deque<Told> others;
+    for (int i = 0; i < 100; ++i) { // of which each needs the one before to have ended
+        turns.completions->push(others.emplace_back(other_notes, "other", [&] { ++called; }));
+        ASSERT_TRUE(eventually_in(30s, [&] { return called == i + 1; }));
+    }
+    freed.set_value();
+    pool.join();
+    EXPECT_EQ(notes.size() + other_notes.size(), 101U);
+}
+
+TEST(Completions, NothingIsKeptForTheEndOfAPartWhereHandlersAreSlow) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const Turns turns(io.get_executor());
+    std::deque<Told> slow;
+    for (int i = 0; i < 3; ++i) {
+        turns.completions->push(slow.emplace_back(notes, "slow", [] { keep_busy_for(1ms); }));
+    }
+    io.run();
+    const auto gathers = [&] {
+        bool is_kept = false;
+        Told next(notes, "next", [&] { is_kept = turns.completions->gathers(); });
+        turns.completions->push(next);
+        io.restart();
+        io.run();
+        return is_kept;
+    };
+    EXPECT_FALSE(gathers());
+    EXPECT_TRUE(eventually_in(30s, gathers)); // they are quick again, as far as the machine lets them
+}
+
+TEST(Completions, AHandlerMayRunTheContextItself) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const Turns turns(io.get_executor());
+    bool is_behind_called = false;
+    Told running(notes, "runs", [&] {
+        EXPECT_TRUE(turns.completions->gathers());
+        while (!is_behind_called || turns.sender->sent == 0) {
+            io.run_one();
+        }
+    });
+    Told behind(notes, "behind", [&] { is_behind_called = true; });
+    turns.completions->push(running);
+    turns.completions->push(behind);
+    io.run();
+    EXPECT_EQ(notes, (std::vector<std::string>{"runs", "behind"}));
+}
+
+TEST(Completions, TheWatchEndsWithTheContextAndWithTheTurns) {
+    std::vector<std::string> notes;
+    std::shared_ptr<Completions> completions;
+    {
+        asio::io_context io;
+        completions = std::make_shared<Completions>(io.get_executor());
+        Told first(notes, "first", [&] { EXPECT_TRUE(completions->gathers()); });
+        completions->push(first);
+        io.run(); // returns: nothing is left to be watched
+        Told second(notes, "second", [&] { EXPECT_TRUE(completions->gathers()); });
+        completions->push(second);
+        io.restart();
+        EXPECT_EQ(io.poll_one(), 1U); // the watch's time has not come
+    }
+    EXPECT_EQ(notes.size(), 2U);
+    EXPECT_FALSE(completions->gathers());
 }
 
 TEST(Completions, WhatWaitsWhenTheContextGoesIsLetGo) {

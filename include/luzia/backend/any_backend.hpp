@@ -21,7 +21,7 @@ public:
     [[nodiscard]] virtual boost::asio::any_io_executor get_executor() const = 0;
     virtual void submit(const Request& request, Operation& operation) = 0;
     virtual void cancel(Operation& operation) = 0;
-    virtual void flush(bool idle_only) noexcept = 0;
+    virtual void send_gathered() noexcept = 0;
     virtual void close() = 0;
     [[nodiscard]] virtual Status status() const = 0;
 };
@@ -31,15 +31,24 @@ class AnyBackendOf final : public AnyBackend {
 public:
     explicit AnyBackendOf(B chosen) : backend_(std::move(chosen)) {}
     [[nodiscard]] boost::asio::any_io_executor get_executor() const override { return backend_.get_executor(); }
-    void submit(const Request& request, Operation& operation) override { backend_.submit(request, operation); }
+    void submit(const Request& request, Operation& operation) override {
+        if constexpr (can_gather) {
+            backend_.submit(request, operation);
+        } else { // nor may one behind it, to which it hands the question on
+            Request plain = request;
+            plain.is_gathered = false;
+            backend_.submit(plain, operation);
+        }
+    }
     void cancel(Operation& operation) override { backend_.cancel(operation); }
-    void flush(bool idle_only) noexcept override {
-        if constexpr (requires { backend_.flush(idle_only); }) { backend_.flush(idle_only); }
+    void send_gathered() noexcept override {
+        if constexpr (can_gather) { backend_.send_gathered(); }
     }
     void close() override { backend_.close(); }
     [[nodiscard]] Status status() const override { return backend_.status(); }
 
 private:
+    static constexpr bool can_gather = requires(B backend) { backend.send_gathered(); };
     B backend_;
 };
 

@@ -32,7 +32,7 @@ public:
     [[nodiscard]] executor_type get_executor() const { return chosen_->get_executor(); }
     void submit(const backend::Request& request, backend::Operation& operation) { chosen_->submit(request, operation); }
     void cancel(backend::Operation& operation) { chosen_->cancel(operation); }
-    void flush(bool idle_only) noexcept { chosen_->flush(idle_only); }
+    void send_gathered() noexcept { chosen_->send_gathered(); }
     void close() {
         if (chosen_) { chosen_->close(); }
     }

@@ -92,10 +92,10 @@ public:
         if (!connections_.empty()) { operation.state<Cancel>()(operation); }
     }
 
-    /// Those who begin many operations in a row may say that they are through: what has gathered is sent at once. It would be anyway.
-    void flush(bool idle_only) noexcept {
+    /// What follows questions with `is_gathered`, from the same thread.
+    void send_gathered() noexcept {
         for (const auto& connection : connections_) {
-            connection->flush_gathered(idle_only);
+            connection->send_gathered();
         }
     }
 
@@ -146,7 +146,7 @@ private:
         operation
             .emplace_state<Single>([](backend::Operation& started) { started.state<Single>().call.cancel(); }, request.verb, operation,
                                    connection)
-            .call.submit(arguments, request.payload);
+            .call.submit(arguments, request);
     }
 
     void touch(const backend::Request& request, backend::Operation& operation) {

@@ -66,8 +66,9 @@ public:
     SingleCall(Verb verb, Operation& operation, Connection& connection) noexcept
         : verb_(verb), operation_(&operation), connection_(&connection) {}
 
-    void submit(Arguments arguments, std::string* payload) {
-        if (const error_code error = connection_->submit(arguments, this, &ticket_, payload)) { on_failure(error); }
+    void submit(Arguments arguments, const Request& request) {
+        const error_code error = connection_->submit(arguments, this, &ticket_, request.payload, request.is_gathered);
+        if (error) { on_failure(error); }
     }
 
     void cancel() { connection_->cancel(ticket_); }

@@ -62,8 +62,9 @@ template <class T, class State>
 
 /// Hands a question to the backend; from here on it can be cancelled there.
 template <class State>
-void submit(State& state, const Request& request, Operation& operation) {
+void submit(State& state, Request request, Operation& operation) {
     operation.is_cancellable = true;
+    request.is_gathered = State::can_gather && state.completions->gathers();
     state.backend.submit(request, operation);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/cache/work.hpp>
+#include <luzia/core/separate.hpp>
 #include <luzia/redis/burst.hpp>
 #include <luzia/redis/context_service.hpp>
 #include <luzia/redis/short_mutex.hpp>
@@ -9,6 +10,8 @@
 #include <boost/asio/any_io_executor.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -35,16 +38,26 @@ protected:
 /// Who gathers what operations have to say, to say it at once.
 class Sender {
 public:
-    /// `idle_only`: where nothing is on its way that would bring more to be sent along.
-    virtual void send_gathered(bool idle_only) noexcept = 0;
+    virtual void send_gathered() noexcept = 0;
 
 protected:
     ~Sender() = default;
 };
 
-/// How many handlers a turn calls where `all` operations have not ended. What they begin is written as one: a part of all that is under way, so
+/// Calls `Completions::look` every few milliseconds, until that returns false.
+class Watch {
+public:
+    virtual ~Watch() = default;
+    /// Any thread. False where that can't be done.
+    [[nodiscard]] virtual bool begin() noexcept = 0;
+};
+
+class Completions;
+[[nodiscard]] LUZIA_DECL std::shared_ptr<Watch> watch(const std::shared_ptr<Completions>& completions);
+
+/// How many handlers are called before what they begin is sent, where `all` operations have not ended: a part of all that is under way, so
 /// that the server has some to work at while the rest is dealt with, and no more writes than that takes.
-[[nodiscard]] constexpr std::size_t next_turn_length(std::size_t all) noexcept {
+[[nodiscard]] constexpr std::size_t next_part_length(std::size_t all) noexcept {
     constexpr std::size_t shortest = 8;
     constexpr std::size_t longest = 256;
     return std::clamp(all / 4, shortest, longest);
@@ -52,10 +65,13 @@ protected:
 
 /// The completions of one client, in the order of their answers, and the count of all its operations.
 ///
-/// A turn is a task posted to the executor, which calls some of the handlers that wait. While there are any a turn is on its way, even where
-/// another runs: a handler that blocks its thread keeps back nobody where the executor has other threads, and what a handler throws out of
-/// the executor's `run` is no loss to those behind it. At its end, what its handlers have begun is sent, unless the next read
-/// is likely to bring more of the same.
+/// A turn is a task posted to the executor, which calls those that wait, a part of them at a time, and sends what each part has begun. It ends
+/// when nobody waits, or after `longest_turn`: others of the executor come between two turns.
+///
+/// Waking another thread costs more than most handlers take. So one turn calls them all, alone, while they are quick, and what they begin is
+/// sent at the end of their part. Where they are slow, the next turn is posted before a handler is called, for whatever thread is free. One
+/// that turns out to block is found by the watch: then all that waits for its end, to be called or to be sent, is taken off it.
+/// What a handler throws out of the executor's `run` is no loss to those behind it.
 class Completions final : public std::enable_shared_from_this<Completions>, private redis::Burst::Sink {
 public:
     explicit Completions(const boost::asio::any_io_executor& executor) : executor_(executor) {}
@@ -72,12 +88,43 @@ public:
     void begin() { work_.begin(executor()); }
     void end() noexcept { work_.end(); }
 
+    /// Whether what begins now, on this thread, is sent at the end of its part of a turn, or by the watch.
+    [[nodiscard]] bool gathers() noexcept {
+        Running* const running = Running::current;
+        if (running == nullptr || &running->whose != this) { return false; }
+        running->has_begun = true;
+        return running->is_quick.load(std::memory_order_relaxed) && is_watched();
+    }
+
     /// An operation has its answer. Any thread.
     void push(Completion& completion) {
         if (!redis::Burst::gather(*this, completion)) { take(completion, completion); }
     }
 
+    /// Finds a handler that has not ended since the last look. False where there is nothing to look after. On the executor.
+    [[nodiscard]] bool look() {
+        std::unique_lock<redis::ShortMutex> lock(mutex_);
+        const bool has_moved = std::exchange(seen_, called_) != called_;
+        if (!has_moved && attended_ != nullptr) {
+            leave_behind(lock);
+        } else if (left_behind_ > 0) { // it may have been about to leave something to be sent
+            lock.unlock();
+            send();
+        } else if (!has_moved) {
+            is_watched_.store(false, std::memory_order_relaxed);
+            return false;
+        }
+        return true;
+    }
+
+    /// There is no memory to look again.
+    [[gnu::cold]] void unwatch() noexcept { is_watched_.store(false, std::memory_order_relaxed); }
+
 private:
+    using Clock = std::chrono::steady_clock;
+    static constexpr std::chrono::microseconds longest_turn{500};
+    static constexpr std::chrono::microseconds quick{5}; ///< what waking a thread costs, and being it
+
     void take(redis::Burst::Item& first, redis::Burst::Item& last) noexcept override {
         const auto self = shared_from_this(); // a turn on another thread may end the last operation, and with it what owns this
         bool is_due = false;
@@ -106,11 +153,84 @@ private:
         std::shared_ptr<Completions> completions_;
     };
 
+    /// A turn under way on this thread. Made under the lock; takes it again at its end.
+    struct Running {
+        Running(Completions& completions, std::unique_lock<redis::ShortMutex>& held)
+            : whose(completions), lock(held), is_quick(!completions.is_slow_) {
+            whose.work_.begin(whose.executor()); // or the count goes to zero and back where one ends that begins the next
+            whose.attended_ = this;
+            current = this;
+        }
+        Running(const Running&) = delete;
+        Running& operator=(const Running&) = delete;
+        ~Running() { // also where a handler has thrown
+            current = before;
+            if (!lock.owns_lock()) { lock.lock(); }
+            if (whose.attended_ == this) { whose.attended_ = nullptr; }
+            if (is_left) { --whose.left_behind_; }
+            const bool is_due = whose.is_turn_wanted();
+            lock.unlock();
+            if (is_due) { whose.post_turn(); }
+            send();
+            whose.work_.end();
+        }
+
+        void send() noexcept {
+            if (std::exchange(has_begun, false)) { whose.send(); }
+        }
+
+        static inline thread_local Running* current = nullptr;
+
+        Completions& whose;
+        std::unique_lock<redis::ShortMutex>& lock;
+        std::atomic<bool> is_quick; ///< and so alone: no other turn is wanted while it runs
+        bool has_begun = false;     ///< operations, since the last sending
+        bool is_left = false;       ///< behind: others do what there is to do
+        Running* before = current;
+    };
+
     [[nodiscard]] bool is_turn_wanted() noexcept {
-        if (first_ == nullptr || is_turn_due_) { return false; }
+        if (first_ == nullptr || is_turn_due_ || is_attended()) { return false; }
         is_turn_due_ = true;
         return true;
     }
+
+    /// No more is left to the turn that is under way. Ends the lock.
+    [[gnu::cold]] void leave_behind(std::unique_lock<redis::ShortMutex>& lock) {
+        is_slow_ = true;
+        if (attended_ != nullptr) {
+            attended_->is_quick.store(false, std::memory_order_relaxed);
+            std::exchange(attended_, nullptr)->is_left = true;
+            ++left_behind_;
+        }
+        const bool is_due = is_turn_wanted();
+        lock.unlock();
+        if (is_due) { post_turn(); }
+        send();
+    }
+
+    [[nodiscard]] bool is_watched() noexcept { return is_watched_.load(std::memory_order_relaxed) || begin_watch(); }
+
+    /// By the one turn that is quick.
+    [[gnu::cold]] [[nodiscard]] bool begin_watch() noexcept {
+        try {
+            if (!watch_) { watch_ = watch(shared_from_this()); }
+            {
+                const std::scoped_lock lock(mutex_);
+                seen_ = called_;
+                is_watched_.store(true, std::memory_order_relaxed);
+            }
+            if (watch_->begin()) { return true; }
+        } catch (...) {} // no memory
+        unwatch();
+        return false;
+    }
+
+    void send() noexcept {
+        if (const auto sender = sender_.lock()) { sender->send_gathered(); }
+    }
+
+    [[nodiscard]] bool is_attended() const noexcept { return attended_ != nullptr && !is_slow_; }
 
     void post_turn() {
         if (!executor()) { return abandon_all(); } // the context is gone
@@ -121,17 +241,44 @@ private:
     void take_turn() {
         std::unique_lock<redis::ShortMutex> lock(mutex_);
         is_turn_due_ = false;
-        for (std::size_t left = next_turn_length(work_.count()); left > 0 && first_ != nullptr; --left) {
-            Completion& completion = pop();
-            const bool is_due = is_turn_wanted();
-            lock.unlock();
-            if (is_due) { post_turn(); }
-            completion.complete();
-            lock.lock();
+        if (first_ == nullptr || is_attended()) { return; }
+        Running running(*this, lock);
+        if (first_->next == nullptr && !is_slow_) { // one alone is not timed
+            call_part(running);
+            return;
         }
-        const bool is_part = first_ != nullptr;
-        lock.unlock();
-        if (const auto sender = sender_.lock()) { sender->send_gathered(!is_part); }
+        const Clock::time_point latest = Clock::now() + longest_turn;
+        for (Clock::time_point begun = latest - longest_turn; begun < latest; begun = Clock::now()) {
+            const std::size_t count = call_part(running);
+            lock.unlock();
+            const bool is_slow = Clock::now() - begun > count * quick;
+            running.send();
+            lock.lock();
+            if (attended_ != &running) { return; } // others are at it
+            is_slow_ = is_slow;
+            running.is_quick.store(!is_slow, std::memory_order_relaxed);
+            if (is_slow || first_ == nullptr) { return; }
+        }
+    }
+
+    /// Under the lock, which is free while a handler runs. Returns how many were called.
+    std::size_t call_part(Running& running) {
+        std::size_t count = 0;
+        for (const std::size_t most = next_part_length(work_.count()); count < most && first_ != nullptr; ++count) {
+            Completion& completion = pop();
+            ++called_;
+            const bool is_due = is_turn_wanted();
+            const bool is_any_left = first_ != nullptr;
+            running.lock.unlock();
+            if (is_due) { post_turn(); }
+            if (is_any_left && running.is_quick.load(std::memory_order_relaxed) && !is_watched()) {
+                running.lock.lock();
+                leave_behind(running.lock);
+            }
+            completion.complete();
+            running.lock.lock();
+        }
+        return count;
     }
 
     [[nodiscard]] Completion& pop() noexcept {
@@ -156,7 +303,14 @@ private:
     redis::ShortMutex mutex_;
     redis::Burst::Item* first_ = nullptr;
     redis::Burst::Item* last_ = nullptr;
-    bool is_turn_due_ = false; ///< one is posted, and has not begun
+    bool is_turn_due_ = false;    ///< one is posted, and has not begun
+    bool is_slow_ = false;        ///< handlers are
+    Running* attended_ = nullptr; ///< the turn that was begun last, where it has not ended
+    std::size_t left_behind_ = 0; ///< turns
+    std::size_t called_ = 0;
+    std::size_t seen_ = 0;         ///< of `called_`, at the last look
+    std::shared_ptr<Watch> watch_; ///< of the quick turn alone
+    std::atomic<bool> is_watched_{false};
     std::weak_ptr<Sender> sender_;
     Work work_;
 };

@@ -81,8 +81,10 @@ public:
 
     [[nodiscard]] const boost::asio::any_io_executor& executor() const noexcept { return completions->executor(); }
 
-    void send_gathered(bool idle_only) noexcept override {
-        if constexpr (requires { backend.flush(idle_only); }) { backend.flush(idle_only); }
+    static constexpr bool can_gather = requires(Backend chosen) { chosen.send_gathered(); };
+
+    void send_gathered() noexcept override {
+        if constexpr (can_gather) { backend.send_gathered(); }
     }
 
     Backend backend;

@@ -20,6 +20,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -52,21 +53,23 @@ public:
     [[gnu::cold]] ~Connection() { on_gone(); }
 
     /// Takes one command; `handler` may be null where only the effect is wanted. On an error nothing was taken, and nothing will be
-    /// called. `payload` may name an argument's own string, which is taken where that saves a copy. Any thread.
+    /// called. `payload` may name an argument's own string, which is taken where that saves a copy. `is_gathered`: `send_gathered` follows
+    /// soon, and the command may wait for it. Any thread.
     [[nodiscard]] error_code submit(std::span<const std::string_view> arguments, ReplyHandler* handler, Ticket* ticket = nullptr,
-                                    std::string* payload = nullptr) {
+                                    std::string* payload = nullptr, bool is_gathered = false) {
         const TimePoint deadline = next_deadline();
         const std::scoped_lock lock(mutex_);
         if (admission_ == Admission::closed) { return Error::closed; }
         if (admission_ == Admission::refuse) { return refusal_; }
         if (pending_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
         // Before anything is taken: where there is no memory for it, nothing has happened. The strand waits for the lock.
-        if (!is_awake_) {
+        const bool is_kept = is_gathered && admission_ == Admission::send;
+        if (!is_awake_ && !is_kept) {
             strand().post([self = self_pointer()] { self->on_wake(); });
             is_wake_due_ = true;
         }
         const PendingCommand& command = outbox_.append(arguments, handler, deadline, payload);
-        is_awake_ = true;
+        is_awake_ = is_awake_ || !is_kept;
         if (ticket != nullptr) { *ticket = command.ticket; }
         pending_bytes_.fetch_add(command.cost, std::memory_order_relaxed);
         return {};
@@ -92,17 +95,17 @@ public:
         if (handler != nullptr) { handler->on_failure(Error::cancelled); }
     }
 
-    /// Sends what has gathered now, where the strand is free, and not when its turn comes; `idle_only`: where nothing is in flight. On a thread that
-    /// runs the context.
-    void flush_gathered(bool idle_only) noexcept {
-        if (idle_only && !is_idle_.load(std::memory_order_relaxed)) { return; }
+    /// Sends what has gathered, now or as soon as the strand is free. On a thread that runs the context.
+    void send_gathered() noexcept {
         {
             const std::scoped_lock lock(mutex_);
             if (outbox_.empty() || admission_ != Admission::send) { return; }
         }
-        try {
-            strand().overtake([self = self_pointer()] { self->wake(); });
-        } catch (...) {} // no memory: its turn comes all the same
+        for (;;) {
+            try {
+                return strand().overtake([self = self_pointer()] { self->wake(); });
+            } catch (...) { std::this_thread::yield(); } // no memory to wait for the strand with: nobody else might send it
+        }
     }
 
     /// Fails what is pending, and whatever comes later, with `Error::closed`. Any thread.
@@ -168,7 +171,6 @@ private:
             if (in_flight_.empty()) { note_life(); }
             first_of_batch_ = outbox_.first_ticket();
             pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
-            is_idle_.store(in_flight_.empty(), std::memory_order_relaxed);
         }
         if (!outbox_.empty()) { return false; }
         is_awake_ = is_wake_due_; // the next command has to wake the strand
@@ -220,7 +222,6 @@ private:
         gathered_bytes_ += bytes;
         if (replies > 0 || gathered_bytes_ >= least_progress) { note_life(); }
         pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
-        is_idle_.store(in_flight_.empty(), std::memory_order_relaxed);
     }
 
     /// Returns the text where a server in this state may be another one the next time its name is resolved.
@@ -264,7 +265,6 @@ private:
         in_flight_.take_all(handlers);
         outbox_.take_all(handlers);
         pending_bytes_.store(0, std::memory_order_relaxed);
-        is_idle_.store(true, std::memory_order_relaxed);
         settled_bytes_ = 0;
         is_awake_ = is_wake_due_;
         return handlers;
@@ -382,7 +382,6 @@ private:
     bool is_wake_due_ = false; ///< it has been told, and has not looked yet
 
     std::atomic<std::size_t> pending_bytes_{0};
-    std::atomic<bool> is_idle_{true}; ///< nothing is in flight
 
     // Confined to the strand.
     InFlight in_flight_;

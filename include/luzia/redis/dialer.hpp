@@ -322,10 +322,12 @@ private:
         if (lifecycle_.phase() == Phase::ready) { on_replies_end(bytes, replies); }
         if (link != link_) { return; }
         if (error) { return lose_for_protocol(error, error.message()); }
-        if (replies == 0) { return link->read(); }
-        // Those who have their replies now go first: while they run, and send, more arrives, which then is read as one.
-        io_->strand->post([self = shared_from_this(), link] {
-            if (link == self->link_) { link->read(); }
+        if (replies != 1) { return link->read(); }
+        // One alone is mostly all there was: who has it goes first, and what that sends is not kept by a read that finds nothing.
+        io_->strand->post_outside([self = shared_from_this(), link] {
+            self->io_->strand->dispatch([self, link] {
+                if (link == self->link_) { link->read(); }
+            });
         });
     }
 

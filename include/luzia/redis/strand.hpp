@@ -30,7 +30,8 @@ namespace asio = boost::asio;
 
 /// What `asio::strand` is, for one type of task: that one makes a dozen functions for each handler's type, and posts where this one need not.
 ///
-/// Tasks run in their order, in batches; what comes meanwhile is a batch of its own, so that others of the executor come between.
+/// Tasks run in their order, in batches. What comes meanwhile is one more batch, and what comes after that waits until others of the executor
+/// have been.
 class Strand : public std::enable_shared_from_this<Strand> {
 public:
     explicit Strand(const asio::any_io_executor& executor) : outer_(executor), posting_(redis::posting(executor)) {}
@@ -90,9 +91,12 @@ private:
         }
 
         void end() {
+            if (!strand.release_or_take()) {
+                strand.run_ready();
+                strand.release();
+            }
             is_over = true;
             current = before;
-            strand.release();
             if (!follower) { return; }
             // What follows may be a user's code: it finds no strand to follow.
             struct Restored {
@@ -157,11 +161,15 @@ private:
             if (next_ == ready_.size()) { take_batch(); }
         }
         Run run(*this);
+        run_ready();
+        run.end();
+    }
+
+    void run_ready() {
         while (next_ < ready_.size()) { // where one throws, the rest stays for the next run
             Task task = std::move(ready_[next_++]);
             task();
         }
-        run.end();
     }
 
     [[nodiscard]] bool is_idle() const noexcept { return waiting_.empty() && next_ == ready_.size(); }
@@ -174,6 +182,21 @@ private:
 
     void release() {
         const std::scoped_lock lock(mutex_);
+        let_go();
+    }
+
+    /// False where others wait for the strand: then they are to be run. Once: after that others of the executor come between.
+    [[nodiscard]] bool release_or_take() {
+        const std::scoped_lock lock(mutex_);
+        if (waiting_.empty() || next_ < ready_.size()) {
+            let_go();
+            return true;
+        }
+        take_batch();
+        return false;
+    }
+
+    void let_go() {
         is_running_ = false;
         if (!is_idle() && posting_) { schedule(); }
     }
