@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -111,7 +112,40 @@ private:
     void write_long() {
         writing_long_.swap(waiting_long_);
         waiting_long_.clear();
-        asio::async_write(socket_, writing_long_, written_handler());
+        first_unwritten_ = 0;
+        write_on();
+    }
+
+    /// As much at once as the socket takes: `async_write` would hand it 64 KiB at a time.
+    void write_on() {
+        while (first_unwritten_ < writing_long_.size()) {
+            const auto rest = std::span<const asio::const_buffer>(writing_long_).subspan(first_unwritten_);
+            boost::system::error_code error;
+            const std::size_t written = socket_.write_some(rest, error);
+            if (error == asio::error::would_block) {
+                socket_.async_write_some(rest, [this](boost::system::error_code problem, std::size_t some) {
+                    if (problem == asio::error::operation_aborted) { return; }
+                    require(!problem, "a write failed");
+                    skip(some);
+                    write_on();
+                });
+                return;
+            }
+            require(!error, "a write failed");
+            skip(written);
+        }
+        is_writing_ = false;
+        flush();
+    }
+
+    void skip(std::size_t written) {
+        while (written > 0) {
+            asio::const_buffer& buffer = writing_long_[first_unwritten_];
+            const std::size_t part = std::min(written, buffer.size());
+            buffer += part;
+            written -= part;
+            if (buffer.size() == 0) { ++first_unwritten_; }
+        }
     }
 
     auto written_handler() {
@@ -172,6 +206,7 @@ private:
     std::string writing_;
     std::vector<asio::const_buffer> waiting_long_;
     std::vector<asio::const_buffer> writing_long_;
+    std::size_t first_unwritten_ = 0; ///< of those
     bool is_writing_ = false;
     std::size_t unsent_ = 0;
     std::vector<char> buffer_;

@@ -1279,12 +1279,18 @@ TEST(Strand, RunsTasksInTheirOrderAndWhatComesMeanwhileBehindThem) {
     strand->post([&] { order += 'b'; });
     strand->dispatch([&] { order += 'x'; });
     EXPECT_EQ(order, "");
-    strand->overtake([&] { order += '0'; });
-    EXPECT_EQ(order, "0");
+    Task first([&] {
+        order += '0';
+        Task busy([&] { order += 'y'; });
+        EXPECT_TRUE(strand->overtake(busy));
+        EXPECT_EQ(order, "0");
+    });
+    EXPECT_TRUE(strand->overtake(first));
+    EXPECT_EQ(order, "0abxy"); // with what waited, once: others of the executor come before the rest
     io.run();
-    EXPECT_EQ(order, "0abxc");
+    EXPECT_EQ(order, "0abxyc");
     strand->dispatch([&] { order += 'd'; });
-    EXPECT_EQ(order, "0abxcd");
+    EXPECT_EQ(order, "0abxycd");
 }
 
 TEST(Strand, WhatATaskThrowsIsNoLossToThoseBehindIt) {
@@ -1319,6 +1325,20 @@ TEST(Strand, WhatFollowsRunsBehindItAndOnlyOnItsExecutor) {
         order += 'a';
     });
     EXPECT_EQ(order, "abc");
+}
+
+TEST(Strand, NothingFollowsInsideACallThatOvertakes) {
+    asio::io_context io;
+    const auto strand = std::make_shared<Strand>(io.get_executor());
+    bool has_followed = false;
+    const auto follow = [&] {
+        Task task([] {});
+        has_followed = has_followed || Strand::follow(io.get_executor(), task);
+    };
+    strand->post(follow);
+    Task overtaking(follow);
+    EXPECT_TRUE(strand->overtake(overtaking));
+    EXPECT_FALSE(has_followed);
 }
 
 TEST(Strand, RunsOneTaskAtATime) {

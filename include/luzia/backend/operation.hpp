@@ -42,8 +42,7 @@ struct Request {
     Ttl ttl;
     /// Of a single value, the string that holds it, where that may be taken.
     std::string* payload = nullptr;
-    /// More may follow, and after it `send_gathered`, from the same thread: what is to be sent may wait until then. Only where the backend
-    /// has that member.
+    /// More may follow, and after it `send_gathered`: what is to be sent may wait until then. Only where the backend has that member.
     bool is_gathered = false;
 };
 

@@ -92,7 +92,7 @@ public:
         if (!connections_.empty()) { operation.state<Cancel>()(operation); }
     }
 
-    /// What follows questions with `is_gathered`, from the same thread.
+    /// Comes after questions with `is_gathered`. On threads of the executor, by several at once, and more often than there is anything to send.
     void send_gathered() noexcept {
         for (const auto& connection : connections_) {
             connection->send_gathered();

@@ -66,7 +66,7 @@ class Completions;
 /// The completions of one client, in the order of their answers, and the count of all its operations.
 ///
 /// A turn is a task posted to the executor, which calls those that wait, a part of them at a time, and sends what each part has begun. It ends
-/// when nobody waits, or after `longest_turn`: others of the executor come between two turns.
+/// when nobody waits, or with the part in which `longest_turn` has passed: others of the executor come between two turns.
 ///
 /// Waking another thread costs more than most handlers take. So one turn calls them all, alone, while they are quick, and what they begin is
 /// sent at the end of their part. Where they are slow, the next turn is posted before a handler is called, for whatever thread is free. One
@@ -93,7 +93,7 @@ public:
         Running* const running = Running::current;
         if (running == nullptr || &running->whose != this) { return false; }
         running->has_begun = true;
-        return running->is_quick.load(std::memory_order_relaxed) && is_watched();
+        return is_watched() && running->is_quick.load(std::memory_order_relaxed);
     }
 
     /// An operation has its answer. Any thread.
@@ -102,39 +102,49 @@ public:
     }
 
     /// Finds a handler that has not ended since the last look. False where there is nothing to look after. On the executor.
-    [[nodiscard]] bool look() {
+    [[nodiscard]] bool look() noexcept {
         std::unique_lock<redis::ShortMutex> lock(mutex_);
         const bool has_moved = std::exchange(seen_, called_) != called_;
-        if (!has_moved && attended_ != nullptr) {
+        if (!has_moved && is_attended()) {
             leave_behind(lock);
         } else if (left_behind_ > 0) { // it may have been about to leave something to be sent
             lock.unlock();
             send();
         } else if (!has_moved) {
-            is_watched_.store(false, std::memory_order_relaxed);
-            return false;
+            auto on = Watched::yes;
+            return !watched_.compare_exchange_strong(on, Watched::no);
         }
         return true;
     }
 
     /// There is no memory to look again.
-    [[gnu::cold]] void unwatch() noexcept { is_watched_.store(false, std::memory_order_relaxed); }
+    [[gnu::cold]] void unwatch() noexcept {
+        std::unique_lock<redis::ShortMutex> lock(mutex_);
+        watched_ = Watched::no;
+        leave_behind(lock);
+    }
 
 private:
     using Clock = std::chrono::steady_clock;
     static constexpr std::chrono::microseconds longest_turn{500};
-    static constexpr std::chrono::microseconds quick{5}; ///< what waking a thread costs, and being it
+    /// Of a part: 5 us for each handler, about what waking a thread costs, and some for what a part of few is not spread over.
+    [[nodiscard]] static constexpr std::chrono::microseconds longest_quick(std::size_t handlers) noexcept {
+        return std::chrono::microseconds(5 * (handlers + 4));
+    }
 
     void take(redis::Burst::Item& first, redis::Burst::Item& last) noexcept override {
         const auto self = shared_from_this(); // a turn on another thread may end the last operation, and with it what owns this
         bool is_due = false;
+        bool is_watch_due = false;
         {
             const std::scoped_lock lock(mutex_);
             (last_ == nullptr ? first_ : last_->next) = &first;
             last_ = &last;
             is_due = is_turn_wanted();
+            is_watch_due = is_attended() && watched_.load(std::memory_order_relaxed) == Watched::no;
         }
         if (is_due) { post_turn(); }
+        if (is_watch_due) { begin_watch(); }
     }
 
     /// What is posted. Destroyed unrun, with its context, it takes along what waits for it.
@@ -209,21 +219,25 @@ private:
         send();
     }
 
-    [[nodiscard]] bool is_watched() noexcept { return is_watched_.load(std::memory_order_relaxed) || begin_watch(); }
+    /// Whether there is a watch now. Any thread.
+    [[nodiscard]] bool is_watched() noexcept {
+        if (watched_.load(std::memory_order_relaxed) == Watched::no) { begin_watch(); }
+        return watched_.load(std::memory_order_relaxed) == Watched::yes;
+    }
 
-    /// By the one turn that is quick.
-    [[gnu::cold]] [[nodiscard]] bool begin_watch() noexcept {
+    [[gnu::cold]] void begin_watch() noexcept {
+        auto off = Watched::no;
+        if (!watched_.compare_exchange_strong(off, Watched::nearly)) { return; }
+        bool has_begun = false;
         try {
             if (!watch_) { watch_ = watch(shared_from_this()); }
-            {
-                const std::scoped_lock lock(mutex_);
-                seen_ = called_;
-                is_watched_.store(true, std::memory_order_relaxed);
-            }
-            if (watch_->begin()) { return true; }
+            has_begun = watch_->begin();
         } catch (...) {} // no memory
-        unwatch();
-        return false;
+        if (has_begun) {
+            watched_ = Watched::yes;
+        } else {
+            unwatch();
+        }
     }
 
     void send() noexcept {
@@ -251,7 +265,7 @@ private:
         for (Clock::time_point begun = latest - longest_turn; begun < latest; begun = Clock::now()) {
             const std::size_t count = call_part(running);
             lock.unlock();
-            const bool is_slow = Clock::now() - begun > count * quick;
+            const bool is_slow = Clock::now() - begun > longest_quick(count);
             running.send();
             lock.lock();
             if (attended_ != &running) { return; } // others are at it
@@ -266,15 +280,12 @@ private:
         std::size_t count = 0;
         for (const std::size_t most = next_part_length(work_.count()); count < most && first_ != nullptr; ++count) {
             Completion& completion = pop();
-            ++called_;
+            if (attended_ == &running) { ++called_; }
             const bool is_due = is_turn_wanted();
-            const bool is_any_left = first_ != nullptr;
+            const bool is_kept_waiting = first_ != nullptr && is_attended();
             running.lock.unlock();
             if (is_due) { post_turn(); }
-            if (is_any_left && running.is_quick.load(std::memory_order_relaxed) && !is_watched()) {
-                running.lock.lock();
-                leave_behind(running.lock);
-            }
+            if (is_kept_waiting) { static_cast<void>(is_watched()); }
             completion.complete();
             running.lock.lock();
         }
@@ -308,9 +319,10 @@ private:
     Running* attended_ = nullptr; ///< the turn that was begun last, where it has not ended
     std::size_t left_behind_ = 0; ///< turns
     std::size_t called_ = 0;
-    std::size_t seen_ = 0;         ///< of `called_`, at the last look
-    std::shared_ptr<Watch> watch_; ///< of the quick turn alone
-    std::atomic<bool> is_watched_{false};
+    std::size_t seen_ = 0; ///< of `called_`, at the last look
+    enum class Watched { no, nearly, yes };
+    std::atomic<Watched> watched_{Watched::no};
+    std::shared_ptr<Watch> watch_; ///< of whom makes it `nearly`
     std::weak_ptr<Sender> sender_;
     Work work_;
 };

@@ -18,7 +18,7 @@
 
 namespace luzia::cache {
 
-/// Kept by the `Completions` that it looks after. Begun by a turn where it is not under way, else by itself: never by two at once.
+/// Kept by the `Completions` that it looks after, which begin it where it is not under way; else it begins by itself: never two at once.
 class TurnWatch final : public Watch, public redis::ContextMember, public std::enable_shared_from_this<TurnWatch> {
 public:
     static constexpr std::chrono::milliseconds period{2};

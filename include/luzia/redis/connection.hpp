@@ -101,11 +101,12 @@ public:
             const std::scoped_lock lock(mutex_);
             if (outbox_.empty() || admission_ != Admission::send) { return; }
         }
-        for (;;) {
-            try {
-                return strand().overtake([self = self_pointer()] { self->wake(); });
-            } catch (...) { std::this_thread::yield(); } // no memory to wait for the strand with: nobody else might send it
-        }
+        Task task([self = self_pointer()] { self->wake(); });
+        try {
+            while (!strand().overtake(task)) { // nobody else might send it
+                std::this_thread::yield();
+            }
+        } catch (...) {} // no memory for a timer, which the next command arms
     }
 
     /// Fails what is pending, and whatever comes later, with `Error::closed`. Any thread.

@@ -51,10 +51,35 @@ public:
     }
 
     /// At once, where nothing else waits for the strand. On a thread of the executor.
-    void dispatch(Task task) { run_now(std::move(task), false); }
+    void dispatch(Task task) {
+        {
+            const std::scoped_lock lock(mutex_);
+            if (is_running_ || !is_idle()) { return waiting_.push_back(std::move(task)); }
+            is_running_ = true;
+        }
+        Run run(*this);
+        task();
+        run.end();
+    }
 
-    /// At once, where nothing runs on the strand at this moment. On a thread of the executor.
-    void overtake(Task task) { run_now(std::move(task), true); }
+    /// At once, where nothing runs on the strand at this moment; nothing follows inside the call. False where there is no memory to wait: nothing has
+    /// happened. On a thread of the executor.
+    [[nodiscard]] bool overtake(Task& task) {
+        {
+            const std::scoped_lock lock(mutex_);
+            if (is_running_) {
+                try {
+                    waiting_.push_back(std::move(task));
+                } catch (...) { return false; }
+                return true;
+            }
+            is_running_ = true;
+        }
+        Run run(*this, Run::Followed::no);
+        task();
+        run.end();
+        return true;
+    }
 
     /// On the executor, beside the strand.
     void post_outside(Task task) { posting_.execute(std::move(task)); }
@@ -72,7 +97,7 @@ public:
     /// caller has to post it.
     [[nodiscard]] static bool follow(const asio::any_io_executor& executor, Task& task) noexcept {
         Run* const run = current;
-        if (run == nullptr || run->follower || run->strand.outer_ != executor) { return false; }
+        if (run == nullptr || !run->is_followed || run->follower || run->strand.outer_ != executor) { return false; }
         run->follower.emplace(std::move(task));
         return true;
     }
@@ -80,7 +105,9 @@ public:
 private:
     /// The strand while this thread has it, and what follows.
     struct Run {
-        explicit Run(Strand& taken) noexcept : strand(taken), before(std::exchange(current, this)) {}
+        enum class Followed { no, yes };
+        explicit Run(Strand& taken, Followed by = Followed::yes) noexcept
+            : strand(taken), is_followed(by == Followed::yes), before(std::exchange(current, this)) {}
         Run(const Run&) = delete;
         Run& operator=(const Run&) = delete;
         ~Run() {
@@ -107,6 +134,7 @@ private:
         }
 
         Strand& strand;
+        bool is_followed;
         Run* before;
         bool is_over = false;
         std::optional<Task> follower;
@@ -139,17 +167,6 @@ private:
         } const until_posted(this);
         posting_.execute(Task([turn = Turn(shared_from_this())]() mutable { turn(); }));
         is_scheduled_ = true;
-    }
-
-    void run_now(Task task, bool is_first) {
-        {
-            const std::scoped_lock lock(mutex_);
-            if (is_running_ || !(is_first || is_idle())) { return waiting_.push_back(std::move(task)); }
-            is_running_ = true;
-        }
-        Run run(*this);
-        task();
-        run.end();
     }
 
     void run() {
