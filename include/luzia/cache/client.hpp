@@ -313,5 +313,4 @@ CacheClient(Backend, Codec, CacheOptions) -> CacheClient<Backend, Codec>;
 
 #if !defined(LUZIA_SEPARATE_COMPILATION)
 #include <luzia/cache/drain_waiter.hpp>
-#include <luzia/cache/turn_watch.hpp>
 #endif

@@ -328,3 +328,7 @@ private:
 };
 
 } // namespace luzia::cache
+
+#if !defined(LUZIA_SEPARATE_COMPILATION)
+#include <luzia/cache/turn_watch.hpp>
+#endif
