@@ -93,7 +93,8 @@ public:
         Running* const running = Running::current;
         if (running == nullptr || &running->whose != this) { return false; }
         running->has_begun = true;
-        return is_watched() && running->is_quick.load(std::memory_order_relaxed);
+        const auto is_quick = [&] { return running->is_quick.load(std::memory_order_relaxed); };
+        return is_quick() && is_watched() && is_quick();
     }
 
     /// An operation has its answer. Any thread.
@@ -107,21 +108,28 @@ public:
         const bool has_moved = std::exchange(seen_, called_) != called_;
         if (!has_moved && is_attended()) {
             leave_behind(lock);
-        } else if (left_behind_ > 0) { // it may have been about to leave something to be sent
+        } else if (is_attended() || left_behind_ > 0) { // parts may be long, and one left behind may have been about to leave something
             lock.unlock();
-            send();
-        } else if (!has_moved) {
+        } else if (has_moved) {
+            return true;
+        } else {
             auto on = Watched::yes;
             return !watched_.compare_exchange_strong(on, Watched::no);
         }
+        send();
         return true;
     }
 
-    /// There is no memory to look again.
+    /// There is no memory to look, or to look again.
     [[gnu::cold]] void unwatch() noexcept {
         std::unique_lock<redis::ShortMutex> lock(mutex_);
         watched_ = Watched::no;
         leave_behind(lock);
+    }
+
+    /// What turns have left to be sent. On the executor.
+    void send() noexcept {
+        if (const auto sender = sender_.lock()) { sender->send_gathered(); }
     }
 
 private:
@@ -142,9 +150,13 @@ private:
             last_ = &last;
             is_due = is_turn_wanted();
             is_watch_due = is_attended() && watched_.load(std::memory_order_relaxed) == Watched::no;
+            if (is_watch_due) { work_.begin(executor()); } // the turn may end, and with it what the executor has to do
         }
         if (is_due) { post_turn(); }
-        if (is_watch_due) { begin_watch(); }
+        if (is_watch_due) {
+            begin_watch();
+            work_.end();
+        }
     }
 
     /// What is posted. Destroyed unrun, with its context, it takes along what waits for it.
@@ -205,7 +217,7 @@ private:
         return true;
     }
 
-    /// No more is left to the turn that is under way. Ends the lock.
+    /// No more waits for the turn that is under way to be called. Ends the lock.
     [[gnu::cold]] void leave_behind(std::unique_lock<redis::ShortMutex>& lock) {
         is_slow_ = true;
         if (attended_ != nullptr) {
@@ -216,7 +228,6 @@ private:
         const bool is_due = is_turn_wanted();
         lock.unlock();
         if (is_due) { post_turn(); }
-        send();
     }
 
     /// Whether there is a watch now. Any thread.
@@ -228,20 +239,13 @@ private:
     [[gnu::cold]] void begin_watch() noexcept {
         auto off = Watched::no;
         if (!watched_.compare_exchange_strong(off, Watched::nearly)) { return; }
-        bool has_begun = false;
+        bool is_made = false;
         try {
             if (!watch_) { watch_ = watch(shared_from_this()); }
-            has_begun = watch_->begin();
+            is_made = true;
         } catch (...) {} // no memory
-        if (has_begun) {
-            watched_ = Watched::yes;
-        } else {
-            unwatch();
-        }
-    }
-
-    void send() noexcept {
-        if (const auto sender = sender_.lock()) { sender->send_gathered(); }
+        if (is_made) { watched_ = Watched::yes; }
+        if (!is_made || !watch_->begin()) { unwatch(); }
     }
 
     [[nodiscard]] bool is_attended() const noexcept { return attended_ != nullptr && !is_slow_; }
@@ -258,12 +262,12 @@ private:
         if (first_ == nullptr || is_attended()) { return; }
         Running running(*this, lock);
         if (first_->next == nullptr && !is_slow_) { // one alone is not timed
-            call_part(running);
-            return;
+            call_part(running, 1);
+            if (first_ == nullptr) { return; }
         }
         const Clock::time_point latest = Clock::now() + longest_turn;
         for (Clock::time_point begun = latest - longest_turn; begun < latest; begun = Clock::now()) {
-            const std::size_t count = call_part(running);
+            const std::size_t count = call_part(running, next_part_length(work_.count()));
             lock.unlock();
             const bool is_slow = Clock::now() - begun > longest_quick(count);
             running.send();
@@ -276,9 +280,9 @@ private:
     }
 
     /// Under the lock, which is free while a handler runs. Returns how many were called.
-    std::size_t call_part(Running& running) {
+    std::size_t call_part(Running& running, std::size_t most) {
         std::size_t count = 0;
-        for (const std::size_t most = next_part_length(work_.count()); count < most && first_ != nullptr; ++count) {
+        for (; count < most && first_ != nullptr; ++count) {
             Completion& completion = pop();
             if (attended_ == &running) { ++called_; }
             const bool is_due = is_turn_wanted();

@@ -54,7 +54,9 @@ public:
 private:
     void look() {
         const auto completions = completions_.lock();
-        if (completions && completions->look() && !begin()) { completions->unwatch(); }
+        if (!completions || !completions->look() || begin()) { return; }
+        completions->unwatch();
+        completions->send();
     }
 
     [[gnu::cold]] void on_context_shutdown() noexcept override {

@@ -97,10 +97,9 @@ public:
 
     /// Sends what has gathered, now or as soon as the strand is free. On a thread that runs the context.
     void send_gathered() noexcept {
-        {
-            const std::scoped_lock lock(mutex_);
-            if (outbox_.empty() || admission_ != Admission::send) { return; }
-        }
+        std::unique_lock<ShortMutex> lock(mutex_);
+        if (outbox_.empty() || admission_ != Admission::send) { return; }
+        lock.unlock();
         Task task([self = self_pointer()] { self->wake(); });
         try {
             while (!strand().overtake(task)) { // nobody else might send it
@@ -305,12 +304,13 @@ private:
 
     void arm(TimePoint due) {
         if (armed_ <= due) { return; }
-        armed_ = due;
+        armed_ = TimePoint::max(); // where there is no memory to wait
         deadline_timer().expires_at(due);
         wait(deadline_timer(), [self = self_pointer()] {
             self->armed_ = TimePoint::max();
             self->after_arrivals({[](Dialer& dialer, std::uint64_t) { static_cast<Connection&>(dialer).judge(); }});
         });
+        armed_ = due;
     }
 
     [[gnu::cold]] void judge() {

@@ -214,8 +214,8 @@ private:
     }
 
     void let_go() {
+        if (!is_idle() && posting_) { schedule(); } // first: where there is no memory for it, the strand is not let go of
         is_running_ = false;
-        if (!is_idle() && posting_) { schedule(); }
     }
 
     ShortMutex mutex_; // guards all but `ready_` and `next_`, which belong to who runs
