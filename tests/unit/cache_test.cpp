@@ -19,6 +19,7 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -567,14 +568,16 @@ TEST(DrainBook, WhileManyThreadsWorkEveryDrainEndsAndNoneEndsEarly) {
     DrainBook book;
     std::array<Worker, 4> workers;
     std::atomic<std::size_t> working{workers.size()};
+    std::atomic<int> times_first{0};
+    std::atomic<int> times_last{0};
     for (Worker& worker : workers) {
         worker.thread = std::thread([&] {
             for (int i = 0; i < 5'000; ++i) {
-                const std::size_t half = book.enter();
+                const std::size_t half = book.enter([&] { ++times_first; }, [&] { ++times_last; });
                 ++worker.begun;
                 std::this_thread::yield(); // under way for a while, so that a drain may fall into it
                 ++worker.ended;
-                book.leave(half);
+                book.leave(half, [&] { ++times_last; });
             }
             --working;
         });
@@ -599,6 +602,33 @@ TEST(DrainBook, WhileManyThreadsWorkEveryDrainEndsAndNoneEndsEarly) {
     for (Worker& worker : workers) {
         worker.thread.join();
     }
+    EXPECT_GT(times_first, 0);
+    EXPECT_EQ(times_last, times_first);
+    EXPECT_EQ(book.count(), 0U);
+}
+
+TEST(DrainBook, SaysWhenAHalfGetsItsFirstAndLosesItsLast) {
+    asio::io_context io;
+    DrainBook book;
+    std::string said;
+    const auto on_first = [&] { said += "first "; };
+    const auto on_last = [&] { said += "last "; };
+    const std::size_t one = book.enter(on_first, on_last);
+    const std::size_t two = book.enter(on_first, on_last);
+    EXPECT_EQ(book.count(), 2U);
+    EXPECT_EQ(said, "first ");
+    book.leave(one, on_last);
+    EXPECT_EQ(said, "first ");
+    const Waiting waiting(io);
+    waiting.ask(book); // what comes now is in the other half
+    const std::size_t three = book.enter(on_first, on_last);
+    EXPECT_EQ(said, "first first ");
+    book.leave(two, on_last);
+    book.leave(three, on_last);
+    EXPECT_EQ(said, "first first last last ");
+    EXPECT_EQ(book.count(), 0U);
+    io.run();
+    EXPECT_EQ(waiting.told(), drained);
 }
 
 TEST(DrainWaiter, TellsThatItsTimeIsUp) {
@@ -722,7 +752,10 @@ TEST(Completions, TakeTurnsOnTheExecutorInTheirOrderNeverInsideTheCall) {
 
 TEST(Completions, APartIsAQuarterOfAllThatIsUnderWayWithinBounds) {
     EXPECT_EQ(cache::next_part_length(0), 8U);
-    EXPECT_EQ(cache::next_part_length(32), 8U);
+    EXPECT_EQ(cache::next_part_length(64), 8U);
+    EXPECT_EQ(cache::next_part_length(128), 16U);
+    EXPECT_EQ(cache::next_part_length(255), 63U);
+    EXPECT_EQ(cache::next_part_length(256), 64U);
     EXPECT_EQ(cache::next_part_length(400), 100U);
     EXPECT_EQ(cache::next_part_length(1'000'000), 256U);
 }
@@ -887,9 +920,8 @@ TEST(Completions, WhatAHandlerHasBegunDoesNotWaitForALongPart) {
     std::atomic<bool> is_sent_meanwhile{false};
     asio::thread_pool pool(2);
     const Turns turns(pool.get_executor());
-    for (int i = 0; i < 1024; ++i) {
-        turns.completions->begin(); // parts are of 256
-    }
+    std::vector<std::size_t> halves(1024); // so that parts are of 256
+    std::generate(halves.begin(), halves.end(), [&] { return turns.completions->begin(); });
     std::latch may_begin(1);
     asio::post(pool, [&] { may_begin.wait(); });
     asio::post(pool, [&] { may_begin.wait(); });
@@ -905,8 +937,8 @@ TEST(Completions, WhatAHandlerHasBegunDoesNotWaitForALongPart) {
     }
     may_begin.count_down();
     EXPECT_TRUE(eventually_in(30s, [&] { return is_sent_meanwhile.load(); }));
-    for (int i = 0; i < 1024; ++i) {
-        turns.completions->end();
+    for (const std::size_t half : halves) {
+        turns.completions->end(half);
     }
     pool.join();
     EXPECT_EQ(notes.size(), 256U);
@@ -1032,12 +1064,12 @@ TEST(Completions, MayGoWithTheLastOfThoseThatWait) {
 TEST(Completions, KeepTheExecutorAtWorkWhileAnOperationIsUnderWay) {
     asio::io_context io;
     Completions completions(io.get_executor());
-    completions.begin();
-    completions.begin();
-    completions.end();
+    const std::size_t first = completions.begin();
+    const std::size_t second = completions.begin();
+    completions.end(first);
     io.poll();
     EXPECT_FALSE(io.stopped());
-    completions.end();
+    completions.end(second);
     io.poll();
     EXPECT_TRUE(io.stopped());
 }

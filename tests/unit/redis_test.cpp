@@ -4,6 +4,7 @@
 #include <luzia/redis/command.hpp>
 #include <luzia/redis/handshake.hpp>
 #include <luzia/redis/lifecycle.hpp>
+#include <luzia/redis/link.hpp>
 #include <luzia/redis/pipeline.hpp>
 #include <luzia/redis/strand.hpp>
 #include <luzia/redis/target.hpp>
@@ -1351,6 +1352,40 @@ TEST(Strand, RunsOneTaskAtATime) {
     }
     pool.join();
     EXPECT_EQ(count, 4000);
+}
+
+/// Notes how much is asked for, and brings nothing.
+class NotingTransport final : public Transport {
+public:
+    explicit NotingTransport(std::vector<std::size_t>& asked) : asked_(&asked) {}
+    void connect(const Endpoint&, TransportCallback) override {}
+    void secure(TransportCallback) override {}
+    void read_some(asio::mutable_buffer buffer, TransportCallback) override { asked_->push_back(buffer.size()); }
+    void write_some(asio::const_buffer, TransportCallback) override {}
+    bool has_unread() override { return false; }
+    void close() noexcept override {}
+
+private:
+    std::vector<std::size_t>* asked_;
+};
+
+TEST(Link, ReadsMuchAtOnceWhereRepliesAreLarge) {
+    std::vector<std::size_t> asked;
+    const auto link = std::make_shared<Link>(std::make_unique<NotingTransport>(asked), hiredis::ReaderLimits(), nullptr);
+    const auto read = [&](std::size_t bytes, std::size_t replies) {
+        link->fit_read_size(bytes, replies);
+        link->read();
+    };
+    constexpr std::size_t usual = 16UL * 1024;
+    constexpr std::size_t large = 64UL * 1024;
+    link->read();
+    read(usual - 1, 0);
+    read(usual, 160); // more of the same waits: a part of it at a time
+    read(usual, 3);
+    read(1000, 1);
+    read(large, 0);
+    read(900, 9);
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, usual, usual, large, large, large, usual}));
 }
 
 TEST(Strand, WhatWaitsWhenTheContextGoesIsLetGo) {

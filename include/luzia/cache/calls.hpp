@@ -23,11 +23,16 @@ using backend::Operation;
 using backend::Request;
 using backend::Verb;
 
-/// A value's bytes, or why there are none. `kind` and `what` are for the log.
+/// A value's bytes, or why there are none.
 struct Encoded {
     std::string bytes;
     error_code error;
-    std::string what;
+    std::size_t size = 0; ///< of bytes that are too many
+
+    [[gnu::cold]] [[nodiscard]] std::string problem() const {
+        if (error == Error::unencodable) { return "the value can't be encoded"; }
+        return "the value has " + std::to_string(size) + " bytes, more than max_value_bytes";
+    }
 };
 
 /// Nothing that a codec or a user's `to_json` throws gets through.
@@ -38,31 +43,30 @@ template <class Codec, class T>
         encoded.bytes = codec.encode(value);
     } catch (...) { // whose text may quote the value
         encoded.error = Error::unencodable;
-        encoded.what = "the value can't be encoded";
         return encoded;
     }
     if (encoded.bytes.size() > max_bytes) {
         encoded.error = Error::value_too_large;
-        encoded.what = "the value has " + std::to_string(encoded.bytes.size()) + " bytes, more than max_value_bytes";
-        encoded.bytes = std::string();
+        encoded.size = std::exchange(encoded.bytes, {}).size();
     }
     return encoded;
 }
 
 template <class T, class State>
 [[nodiscard]] std::optional<T> decode(State& state, std::string_view key, std::string&& bytes) noexcept {
+    std::optional<T> value;
     try {
-        if (std::optional<T> value = state.codec.template decode<T>(std::move(bytes))) { return value; }
+        value = state.codec.template decode<T>(std::move(bytes));
     } catch (...) {
         // A shape that `from_json` does not take: the same as no value at all.
     }
-    state.log_problem("undecodable", key, "the stored bytes are no such value; a miss");
-    return std::nullopt;
+    if (!value) { state.log_problem("undecodable", key, "the stored bytes are no such value; a miss"); }
+    return value;
 }
 
 /// Hands a question to the backend; from here on it can be cancelled there.
 template <class State>
-void submit(State& state, Request request, Operation& operation) {
+void submit(State& state, Request& request, Operation& operation) {
     operation.is_cancellable = true;
     request.is_gathered = State::can_gather && state.completions->gathers();
     state.backend.submit(request, operation);
@@ -81,6 +85,9 @@ void ask(State& state, Operation& operation, Verb verb, std::string_view key, Tt
     request.ttl = ttl;
     submit(state, request, operation);
 }
+
+/// A key of which a copy may stay while its command waits.
+inline constexpr std::size_t longest_kept = 256;
 
 template <class T>
 struct LookupCall {
@@ -122,9 +129,6 @@ protected:
         }
         state.counters.missed(answer.outcome);
     }
-
-private:
-    static constexpr std::size_t longest_kept = 256;
 };
 
 template <class T>
@@ -149,11 +153,12 @@ struct SetCall {
             state.log_problem("invalid key", key, error.message());
         } else if (encoded.error) {
             error = encoded.error;
-            state.log_problem("invalid value", key, encoded.what);
+            state.log_problem("invalid value", key, encoded.problem());
         }
         if (error) { return operation.on_answer(Answer::failure(error)); }
         // Moved here to end here: while the command waits, its bytes are in memory once.
-        const std::string sent_key = std::move(key);
+        const std::string long_key = key.size() > longest_kept ? std::move(key) : std::string();
+        const std::string& sent_key = long_key.empty() ? key : long_key;
         std::string sent_value = std::move(encoded.bytes);
         const std::string_view one_key(sent_key);
         const std::string_view one_value(sent_value);
@@ -243,7 +248,8 @@ struct PingCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        submit(state, Request(), operation);
+        Request request;
+        submit(state, request, operation);
     }
 
     [[nodiscard]] bool finish(StateBase& state, Answer&& answer) const noexcept {

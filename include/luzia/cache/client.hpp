@@ -128,13 +128,13 @@ public:
     /// @cost         one round trip, shared with whatever else is pending
     template <class T = default_value, class Token = deferred_t>
     [[nodiscard]] auto get(std::string_view key, Token&& token = Token()) {
-        return start(cache::GetCall<T>{{state_->full_key(key)}}, std::forward<Token>(token));
+        return start([&] { return cache::GetCall<T>{{state_->full_key(key)}}; }, std::forward<Token>(token));
     }
 
     /// `get`, with the reason where there is no value. @param token  completion signature `void(Lookup<T>)`
     template <class T = default_value, class Token = deferred_t>
     [[nodiscard]] auto lookup(std::string_view key, Token&& token = Token()) {
-        return start(cache::LookupCall<T>{state_->full_key(key)}, std::forward<Token>(token));
+        return start([&] { return cache::LookupCall<T>{state_->full_key(key)}; }, std::forward<Token>(token));
     }
 
     /// Stores `value` under `key` for `default_ttl`. A write that timed out may still be applied.
@@ -149,23 +149,24 @@ public:
     /// Stores `value` for a time of its own: any duration, `no_expiry`, or `SetOptions`.
     template <class T, class Token = deferred_t>
     [[nodiscard]] auto set(std::string_view key, const T& value, SetOptions options, Token&& token = Token()) {
-        cache::SetCall call;
-        call.key = state_->full_key(key);
-        call.encoded = cache::encode(state_->codec, value, state_->max_value_bytes);
-        call.ttl = options.ttl.value_or(state_->default_ttl);
-        return start(std::move(call), std::forward<Token>(token));
+        return start(
+            [&] {
+                return cache::SetCall{state_->full_key(key), cache::encode(state_->codec, value, state_->max_value_bytes),
+                                      options.ttl.value_or(state_->default_ttl)};
+            },
+            std::forward<Token>(token));
     }
 
     /// Removes `key`. @param token  completion signature `void(Effect)`, 1 = there was such a key
     template <class Token = deferred_t>
     [[nodiscard]] auto erase(std::string_view key, Token&& token = Token()) {
-        return start(cache::EffectCall{backend::Verb::erase, state_->full_key(key), {}}, std::forward<Token>(token));
+        return start([&] { return cache::EffectCall{backend::Verb::erase, state_->full_key(key), {}}; }, std::forward<Token>(token));
     }
 
     /// Gives `key` a new time to live; zero or negative removes it. @param token  `void(Effect)`, 1 = there was such a key
     template <class Token = deferred_t>
     [[nodiscard]] auto touch(std::string_view key, Ttl ttl, Token&& token = Token()) {
-        return start(cache::EffectCall{backend::Verb::touch, state_->full_key(key), ttl}, std::forward<Token>(token));
+        return start([&] { return cache::EffectCall{backend::Verb::touch, state_->full_key(key), ttl}; }, std::forward<Token>(token));
     }
 
     /// Removes every key that matches `glob`, in Redis's grammar: `*`, `?`, `[a-c]`, `[^x]`, `\` before a byte that stands for itself. The
@@ -175,13 +176,17 @@ public:
     /// @cost         one pass over all keys of the database, in pages of about 500; other clients are served between two pages
     template <class Token = deferred_t>
     [[nodiscard]] auto invalidate_pattern(std::string_view glob, Token&& token = Token()) {
-        return start(cache::EffectCall{backend::Verb::remove_matching, state_->full_pattern(glob), {}}, std::forward<Token>(token));
+        return start(
+            [&] {
+                return cache::EffectCall{backend::Verb::remove_matching, state_->full_pattern(glob), {}};
+            },
+            std::forward<Token>(token));
     }
 
     /// Reads many keys at once. @param token  `void(std::vector<std::optional<T>>)`, in the order asked
     template <class T = default_value, cache::KeyRange Keys, class Token = deferred_t>
     [[nodiscard]] auto get_many(Keys&& keys, Token&& token = Token()) {
-        return start(cache::GetManyCall<T>{full_keys(keys), {}}, std::forward<Token>(token));
+        return start([&] { return cache::GetManyCall<T>{full_keys(keys), {}}; }, std::forward<Token>(token));
     }
 
     /// Stores many values at once. @param entries  any range of pairs: a vector, a map. @param token  `void(Effect)`: how many were stored
@@ -192,39 +197,47 @@ public:
 
     template <cache::EntryRange Entries, class Token = deferred_t>
     [[nodiscard]] auto set_many(Entries&& entries, SetOptions options, Token&& token = Token()) {
-        cache::SetManyCall call;
-        for (auto&& entry : entries) {
-            call.keys.push_back(state_->full_key(entry.first));
-            call.encoded.push_back(cache::encode(state_->codec, entry.second, state_->max_value_bytes));
-        }
-        call.ttl = options.ttl.value_or(state_->default_ttl);
-        return start(std::move(call), std::forward<Token>(token));
+        return start(
+            [&] {
+                cache::SetManyCall call;
+                for (auto&& entry : entries) {
+                    call.keys.push_back(state_->full_key(entry.first));
+                    call.encoded.push_back(cache::encode(state_->codec, entry.second, state_->max_value_bytes));
+                }
+                call.ttl = options.ttl.value_or(state_->default_ttl);
+                return call;
+            },
+            std::forward<Token>(token));
     }
 
     /// Removes many keys at once. @param token  `void(Effect)`: how many there were
     template <cache::KeyRange Keys, class Token = deferred_t>
     [[nodiscard]] auto erase_many(Keys&& keys, Token&& token = Token()) {
-        cache::EraseManyCall call;
-        call.keys = full_keys(keys);
-        return start(std::move(call), std::forward<Token>(token));
+        return start(
+            [&] {
+                cache::EraseManyCall call;
+                call.keys = full_keys(keys);
+                return call;
+            },
+            std::forward<Token>(token));
     }
 
     /// Whether there is such a key. @param token  `void(bool)`
     template <class Token = deferred_t>
     [[nodiscard]] auto contains(std::string_view key, Token&& token = Token()) {
-        return start(cache::ContainsCall{state_->full_key(key)}, std::forward<Token>(token));
+        return start([&] { return cache::ContainsCall{state_->full_key(key)}; }, std::forward<Token>(token));
     }
 
     /// Whether the server answers. @param token  `void(bool)`
     template <class Token = deferred_t>
     [[nodiscard]] auto ping(Token&& token = Token()) {
-        return start(cache::PingCall(), std::forward<Token>(token));
+        return start([] { return cache::PingCall(); }, std::forward<Token>(token));
     }
 
     /// How long `key` still lives; empty where it has no ttl, or is not there. @param token  `void(std::optional<std::chrono::milliseconds>)`
     template <class Token = deferred_t>
     [[nodiscard]] auto time_to_live(std::string_view key, Token&& token = Token()) {
-        return start(cache::TimeToLiveCall{state_->full_key(key)}, std::forward<Token>(token));
+        return start([&] { return cache::TimeToLiveCall{state_->full_key(key)}; }, std::forward<Token>(token));
     }
 
     /// Waits until every operation begun before has ended, 5 s at most: before a shutdown, so that detached ones are not lost.
@@ -259,7 +272,7 @@ private:
 
         template <class Handler>
         void operator()(Handler&& handler, std::chrono::milliseconds timeout) {
-            cache::start_drain(state_->executor(), state_->drains, std::forward<Handler>(handler), timeout);
+            cache::start_drain(state_->executor(), state_->completions->drains(), std::forward<Handler>(handler), timeout);
         }
 
     private:
@@ -270,10 +283,12 @@ private:
         : state_(State::create(detail::make_with(options, [&](const CacheOptions& usable) { return Backend(executor, usable); }),
                                std::move(codec), options)) {}
 
-    template <class Call, class Token>
-    auto start(Call&& call, Token&& token) {
+    /// The operation that `make` returns, made where it is kept.
+    template <class Make, class Token>
+    auto start(Make make, Token&& token) {
+        using Call = std::invoke_result_t<Make&>;
         using Result = typename Call::Result;
-        return boost::asio::async_initiate<Token, void(Result)>(cache::Initiation<State, Call>(state_, std::move(call)), token);
+        return boost::asio::async_initiate<Token, void(Result)>(cache::Initiation<State, Call>(state_, make), token);
     }
 
     template <class Keys>

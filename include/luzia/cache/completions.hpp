@@ -1,6 +1,7 @@
 // cache/completions.hpp: operations that have their answer and wait for a turn on the client's executor; a batch of them costs one post.
 #pragma once
 
+#include <luzia/cache/drain.hpp>
 #include <luzia/cache/work.hpp>
 #include <luzia/core/separate.hpp>
 #include <luzia/redis/burst.hpp>
@@ -56,11 +57,13 @@ class Completions;
 [[nodiscard]] LUZIA_DECL std::shared_ptr<Watch> watch(const std::shared_ptr<Completions>& completions);
 
 /// How many handlers are called before what they begin is sent, where `all` operations have not ended: a part of all that is under way, so
-/// that the server has some to work at while the rest is dealt with, and no more writes than that takes.
+/// that the server has some to work at while the rest is dealt with, and no more writes than that takes. Of few a smaller part: the server is
+/// soon done with them, and to wake it costs more than a write.
 [[nodiscard]] constexpr std::size_t next_part_length(std::size_t all) noexcept {
     constexpr std::size_t shortest = 8;
     constexpr std::size_t longest = 256;
-    return std::clamp(all / 4, shortest, longest);
+    constexpr std::size_t many = 256;
+    return std::clamp(all < many ? all * all / (4 * many) : all / 4, shortest, longest);
 }
 
 /// The completions of one client, in the order of their answers, and the count of all its operations.
@@ -84,9 +87,14 @@ public:
     /// Once, before the first operation.
     void send_by(std::weak_ptr<Sender> sender) noexcept { sender_ = std::move(sender); }
 
-    /// An operation begins; the executor has work until it has ended. Any thread.
-    void begin() { work_.begin(executor()); }
-    void end() noexcept { work_.end(); }
+    /// An operation begins; the executor has work until it has ended. Returns what `end` wants. Any thread.
+    [[nodiscard]] std::size_t begin() noexcept {
+        return drains_.enter([this] { work_.begin(executor()); }, [this] { work_.end(); });
+    }
+    void end(std::size_t half) noexcept {
+        drains_.leave(half, [this] { work_.end(); });
+    }
+    [[nodiscard]] DrainBook& drains() noexcept { return drains_; }
 
     /// Whether what begins now, on this thread, is sent at the end of its part of a turn, or by the watch.
     [[nodiscard]] bool gathers() noexcept {
@@ -267,7 +275,7 @@ private:
         }
         const Clock::time_point latest = Clock::now() + longest_turn;
         for (Clock::time_point begun = latest - longest_turn; begun < latest; begun = Clock::now()) {
-            const std::size_t count = call_part(running, next_part_length(work_.count()));
+            const std::size_t count = call_part(running, next_part_length(drains_.count()));
             lock.unlock();
             const bool is_slow = Clock::now() - begun > longest_quick(count);
             running.send();
@@ -328,7 +336,8 @@ private:
     std::atomic<Watched> watched_{Watched::no};
     std::shared_ptr<Watch> watch_; ///< of whom makes it `nearly`
     std::weak_ptr<Sender> sender_;
-    Work work_;
+    DrainBook drains_;
+    Work work_; ///< while a half of those has any, and for each turn
 };
 
 } // namespace luzia::cache

@@ -1,4 +1,4 @@
-// cache/drain.hpp: knows when everything begun before a moment has ended, at two atomic operations for each that begins.
+// cache/drain.hpp: counts operations, and knows when everything begun before a moment has ended, at two atomic operations for each that begins.
 #pragma once
 
 #include <luzia/core/separate.hpp>
@@ -37,18 +37,34 @@ private:
 /// is done when the older half is empty. Those who ask meanwhile share the next swap.
 class DrainBook {
 public:
-    /// The half that must be given back to `leave`.
-    [[nodiscard]] std::size_t enter() noexcept {
+    /// The half that must be given back to `leave`. `on_first` is called where it was empty, and `on_last` where it is empty again: on several
+    /// threads in any order, but as often.
+    template <class OnFirst, class OnLast>
+    [[nodiscard]] std::size_t enter(OnFirst on_first, OnLast on_last) noexcept {
         for (;;) {
             const std::size_t half = current_.load();
-            pending_[half].fetch_add(1);
+            if (pending_[half].fetch_add(1) == 0) { on_first(); }
             if (current_.load() == half) { return half; }
-            leave(half); // swapped in between
+            leave(half, on_last); // swapped in between
         }
     }
+    [[nodiscard]] std::size_t enter() noexcept {
+        return enter([] {}, [] {});
+    }
 
+    template <class OnLast>
+    void leave(std::size_t half, OnLast on_last) noexcept {
+        if (pending_[half].fetch_sub(1) != 1) { return; }
+        if (is_draining_.load()) { advance(); }
+        on_last();
+    }
     void leave(std::size_t half) noexcept {
-        if (pending_[half].fetch_sub(1) == 1 && is_draining_.load()) { advance(); }
+        leave(half, [] {});
+    }
+
+    /// How many are under way, at about this moment.
+    [[nodiscard]] std::size_t count() const noexcept {
+        return pending_[0].load(std::memory_order_relaxed) + pending_[1].load(std::memory_order_relaxed);
     }
 
     [[gnu::cold]] void wait(std::weak_ptr<Drained> waiter) {

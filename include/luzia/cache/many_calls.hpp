@@ -96,7 +96,7 @@ struct SetManyCall {
         for (std::size_t i = 0; i < sendable.indices.size(); ++i) {
             const Encoded& value = sent_values[sendable.indices[i]];
             if (value.error) {
-                state.log_problem("invalid value", sendable.views[i], value.what);
+                state.log_problem("invalid value", sendable.views[i], value.problem());
                 if (!problem) { problem = value.error; }
                 continue;
             }

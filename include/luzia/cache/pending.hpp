@@ -127,27 +127,22 @@ public:
         auto slot = asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected()) { slot.clear(); }
         auto result = call_.finish(*state_, std::move(answer()));
-        state_->drains.leave(half_);
         Handler handler = std::move(handler_);
         release(asio::get_associated_allocator(handler, asio::recycling_allocator<void>()));
         std::move(handler)(std::move(result)); // which may tell others that they can take everything down
     }
 
-    void abandon() noexcept override {
-        state_->drains.leave(half_);
-        release(asio::get_associated_allocator(handler_, asio::recycling_allocator<void>()));
-    }
+    void abandon() noexcept override { release(asio::get_associated_allocator(handler_, asio::recycling_allocator<void>())); }
 
 private:
     template <class Given>
     Pending(const std::shared_ptr<State>& state, Call&& call, Given&& handler)
         : state_(state), call_(std::move(call)), handler_(std::forward<Given>(handler)) {
         complete_on(*state_->completions, asio::get_associated_executor(handler_, state_->executor()));
-        state_->completions->begin();
-        half_ = state_->drains.enter();
+        half_ = state_->completions->begin();
     }
 
-    ~Pending() { state_->completions->end(); }
+    ~Pending() { state_->completions->end(half_); }
 
     void begin(State& state) {
         try {
@@ -181,7 +176,8 @@ class Initiation {
 public:
     using executor_type = asio::any_io_executor;
 
-    Initiation(const std::shared_ptr<State>& state, Call&& call) : state_(state), call_(std::move(call)) {}
+    template <class Make>
+    Initiation(const std::shared_ptr<State>& state, Make& make) : state_(state), call_(make()) {}
 
     [[nodiscard]] executor_type get_executor() const noexcept { return state_->executor(); }
 

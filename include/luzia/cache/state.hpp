@@ -4,7 +4,6 @@
 #include <luzia/backend/glob.hpp>
 #include <luzia/cache/completions.hpp>
 #include <luzia/cache/counters.hpp>
-#include <luzia/cache/drain.hpp>
 #include <luzia/cache/options.hpp>
 #include <luzia/core/event_log.hpp>
 #include <luzia/core/text.hpp>
@@ -55,7 +54,6 @@ public:
     std::shared_ptr<EventLog> events; ///< the backend's as well
     EventLog& log;
     Counters counters;
-    DrainBook drains;
     Ttl default_ttl;
     std::size_t max_value_bytes;
 

@@ -13,15 +13,23 @@ namespace luzia::redis {
 
 namespace detail {
 
-/// Gathers what is short, so that a command of short arguments is appended as one.
+/// Gathers what is short, so that a command of short arguments is appended as one. The room for it is the caller's: in here, each byte
+/// written could be one of the pointers.
 class CommandWriter {
 public:
-    explicit CommandWriter(std::string& out) noexcept : out_(&out) {}
+    static constexpr std::size_t longest_gathered = 128;
+    using Room = char[2 * longest_gathered];
+
+    CommandWriter(std::string& out, Room& room) noexcept : out_(&out), room_(room), end_(room) {}
 
     void header(char type, std::size_t number) {
         make_room(longest_header);
         *end_++ = type;
-        end_ = std::to_chars(end_, end_ + longest_header, number).ptr;
+        if (number < 10) {
+            *end_++ = static_cast<char>('0' + number);
+        } else {
+            end_ = std::to_chars(end_, end_ + longest_header, number).ptr;
+        }
         line_end();
     }
 
@@ -38,16 +46,15 @@ public:
     }
 
     void flush() {
-        out_->append(gathered_, static_cast<std::size_t>(end_ - gathered_));
-        end_ = gathered_;
+        out_->append(room_, static_cast<std::size_t>(end_ - room_));
+        end_ = room_;
     }
 
 private:
     static constexpr std::size_t longest_header = 24;
-    static constexpr std::size_t longest_gathered = 128;
 
     void make_room(std::size_t size) {
-        if (static_cast<std::size_t>(gathered_ + sizeof gathered_ - end_) < size) { flush(); }
+        if (static_cast<std::size_t>(room_ + sizeof(Room) - end_) < size) { flush(); }
     }
 
     void line_end() noexcept {
@@ -56,15 +63,16 @@ private:
     }
 
     std::string* out_;
-    char gathered_[2 * longest_gathered];
-    char* end_ = gathered_;
+    char* room_;
+    char* end_;
 };
 
 } // namespace detail
 
 /// Appends one command in the form that every Redis reads: an array of bulk strings. Arguments are bytes; anything may be in them.
 inline void append_command(std::string& out, std::span<const std::string_view> arguments) {
-    detail::CommandWriter writer(out);
+    detail::CommandWriter::Room room;
+    detail::CommandWriter writer(out, room);
     writer.header('*', arguments.size());
     for (const std::string_view argument : arguments) {
         writer.header('$', argument.size());
@@ -76,7 +84,8 @@ inline void append_command(std::string& out, std::span<const std::string_view> a
 /// The same but for the bytes of `payload`, which is one of the arguments. Returns where they belong.
 inline std::size_t append_command_around(std::string& out, std::span<const std::string_view> arguments, const std::string& payload) {
     std::size_t place = 0;
-    detail::CommandWriter writer(out);
+    detail::CommandWriter::Room room;
+    detail::CommandWriter writer(out, room);
     writer.header('*', arguments.size());
     for (const std::string_view argument : arguments) {
         writer.header('$', argument.size());

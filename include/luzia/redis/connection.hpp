@@ -8,7 +8,6 @@
 
 #include <boost/system/errc.hpp>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -61,7 +60,7 @@ public:
         const std::scoped_lock lock(mutex_);
         if (admission_ == Admission::closed) { return Error::closed; }
         if (admission_ == Admission::refuse) { return refusal_; }
-        if (pending_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
+        if (taken_bytes_ - ended_bytes_.load(std::memory_order_relaxed) >= options_.max_pending_bytes) { return Error::overloaded; }
         // Before anything is taken: where there is no memory for it, nothing has happened. The strand waits for the lock.
         const bool is_kept = is_gathered && admission_ == Admission::send;
         if (!is_awake_ && !is_kept) {
@@ -71,7 +70,7 @@ public:
         const PendingCommand& command = outbox_.append(arguments, handler, deadline, payload);
         is_awake_ = is_awake_ || !is_kept;
         if (ticket != nullptr) { *ticket = command.ticket; }
-        pending_bytes_.fetch_add(command.cost, std::memory_order_relaxed);
+        taken_bytes_ += command.cost;
         return {};
     }
 
@@ -170,7 +169,7 @@ private:
         if (!outbox_.empty()) {
             if (in_flight_.empty()) { note_life(); }
             first_of_batch_ = outbox_.first_ticket();
-            pending_bytes_.fetch_sub(outbox_.move_batch(link().outgoing, in_flight_), std::memory_order_relaxed);
+            taken_bytes_ -= outbox_.move_batch(link().outgoing, in_flight_);
         }
         if (!outbox_.empty()) { return false; }
         is_awake_ = is_wake_due_; // the next command has to wake the strand
@@ -205,38 +204,38 @@ private:
         }
         const PendingCommand command = in_flight_.pop();
         settled_bytes_ += command.cost;
-        const std::string unusable = reply.is_error() ? log_refusal(reply) : std::string();
-        if (command.handler != nullptr && command.handler->on_reply(reply) == Verdict::nonsense) {
-            lose_for_protocol(Error::protocol, "a reply that its command can't have");
-            return false;
-        }
-        if (!unusable.empty()) {
-            lose(Error::connection_lost, unusable);
-            return false;
-        }
-        return true;
+        return reply.is_error() ? on_error_reply(command.handler, reply) : hand_over(command.handler, reply);
+    }
+
+    [[nodiscard]] bool hand_over(ReplyHandler* handler, Reply& reply) {
+        if (handler == nullptr || handler->on_reply(reply) == Verdict::fits) { return true; }
+        lose_for_protocol(Error::protocol, "a reply that its command can't have");
+        return false;
+    }
+
+    [[gnu::cold]] [[nodiscard]] bool on_error_reply(ReplyHandler* handler, Reply& reply) {
+        const std::string unusable = log_refusal(reply);
+        if (!hand_over(handler, reply)) { return false; }
+        if (!unusable.empty()) { lose(Error::connection_lost, unusable); }
+        return unusable.empty();
     }
 
     void on_replies_end(std::size_t bytes, std::size_t replies) override {
         // A peer that lets a byte through now and then is as good as silent.
         gathered_bytes_ += bytes;
         if (replies > 0 || gathered_bytes_ >= least_progress) { note_life(); }
-        pending_bytes_.fetch_sub(std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
+        // Written here alone.
+        ended_bytes_.store(ended_bytes_.load(std::memory_order_relaxed) + std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
     }
 
     /// Returns the text where a server in this state may be another one the next time its name is resolved.
     [[gnu::cold]] [[nodiscard]] std::string log_refusal(const Reply& reply) {
-        if (server_error(reply.text()) == ServerError::noscript) { return {}; } // no refusal: the script is sent whole
+        const ServerError kind = server_error(reply.text()); // which the peer can't make up
+        if (kind == ServerError::noscript) { return {}; }    // no refusal: the script is sent whole
         std::string text = printable_server_text(reply.text());
-        // Kinds that the peer can't make up.
-        const std::string kind = make_error_code(server_error(reply.text())).message();
-        log_->event(spdlog::level::warn, kind, "luzia: " + target().text() + " refused a command: " + text);
-        switch (server_error(reply.text())) {
-        case ServerError::loading:
-        case ServerError::masterdown:
-        case ServerError::readonly: return text;
-        default: return {};
-        }
+        log_->event(spdlog::level::warn, make_error_code(kind).message(), "luzia: " + target().text() + " refused a command: " + text);
+        const bool is_unusable = kind == ServerError::loading || kind == ServerError::masterdown || kind == ServerError::readonly;
+        return is_unusable ? text : std::string();
     }
 
     // Losing.
@@ -264,14 +263,13 @@ private:
         handlers.reserve(in_flight_.size() + outbox_.size());
         in_flight_.take_all(handlers);
         outbox_.take_all(handlers);
-        pending_bytes_.store(0, std::memory_order_relaxed);
+        taken_bytes_ = ended_bytes_.load(std::memory_order_relaxed);
         settled_bytes_ = 0;
         is_awake_ = is_wake_due_;
         return handlers;
     }
 
     [[gnu::cold]] void on_gone() noexcept override {
-        std::vector<ReplyHandler*> handlers;
         {
             const std::scoped_lock lock(mutex_);
             admission_ = Admission::closed;
@@ -382,7 +380,8 @@ private:
     bool is_awake_ = false;    ///< the strand will look at the outbox without being told again
     bool is_wake_due_ = false; ///< it has been told, and has not looked yet
 
-    std::atomic<std::size_t> pending_bytes_{0};
+    std::size_t taken_bytes_ = 0;             ///< what all commands cost that were taken, and not dropped unwritten
+    std::atomic<std::size_t> ended_bytes_{0}; ///< those of them that have ended
 
     // Confined to the strand.
     InFlight in_flight_;

@@ -38,13 +38,20 @@ public:
     void connect(const Endpoint& endpoint) { transport_->connect(endpoint, callback(Event::connected)); }
     void secure() { transport_->secure(callback(Event::secured)); }
     void read() {
-        if (is_read_full_ && read_buffer_.size() < largest_read) { read_buffer_ = std::vector<char>(largest_read); }
-        transport_->read_some(asio::buffer(read_buffer_), callback(Event::read));
+        if (read_buffer_.size() < read_size_) { read_buffer_ = std::vector<char>(read_size_); }
+        transport_->read_some(asio::buffer(read_buffer_, read_size_), callback(Event::read));
     }
     /// What the last read brought, until the next.
-    [[nodiscard]] std::string_view received(std::size_t bytes) noexcept {
-        is_read_full_ = bytes == read_buffer_.size();
-        return {read_buffer_.data(), bytes};
+    [[nodiscard]] std::string_view received(std::size_t bytes) const noexcept { return {read_buffer_.data(), bytes}; }
+    /// How many replies that completed: so large are those to come. A large read of small ones would take all that is under way at once,
+    /// and the server had nothing to do until they are dealt with.
+    void fit_read_size(std::size_t bytes, std::size_t replies) noexcept {
+        constexpr std::size_t few = 4;
+        if (replies >= few) {
+            read_size_ = usual_read;
+        } else if (bytes == read_size_) {
+            read_size_ = largest_read;
+        }
     }
     [[nodiscard]] bool has_unread() { return transport_->has_unread(); }
     [[nodiscard]] std::string describe(const error_code& error) { return transport_->describe(error); }
@@ -126,10 +133,11 @@ private:
     std::shared_ptr<Owner> owner_;
     std::size_t written_ = 0;
     bool is_writing_ = false;
-    // Large only where that much comes at once: most connections are idle most of the time.
+    // Large only where a reply may be: most connections are idle most of the time.
+    static constexpr std::size_t usual_read = 16UL * 1024;
     static constexpr std::size_t largest_read = 64UL * 1024;
-    std::vector<char> read_buffer_ = std::vector<char>(largest_read / 4);
-    bool is_read_full_ = false;
+    std::size_t read_size_ = usual_read;
+    std::vector<char> read_buffer_ = std::vector<char>(usual_read);
 };
 
 } // namespace luzia::redis
