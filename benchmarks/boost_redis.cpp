@@ -44,21 +44,16 @@ asio::awaitable<void> begin(redis::connection& connection, Run& run, const redis
     }
 }
 
-/// One operation of the open loop: its response has to live until the end.
-struct Call {
-    redis::response<std::string> response;
-};
-
 asio::awaitable<void> begin_open_loop(asio::io_context& io, redis::connection& connection, Pace& pace, const redis::request& request) {
     redis::request ping;
     ping.push("PING");
     redis::response<std::string> pong;
     co_await connection.async_exec(ping, pong);
     pace.start(io, [&](std::size_t index) {
-        auto call = std::make_unique<Call>();
-        auto& response = call->response;
-        connection.async_exec(request, response, [&, index, call = std::move(call)](boost::system::error_code error, std::size_t) {
-            require(!error && std::get<0>(call->response).value().size() == 100, "not the value");
+        auto kept = std::make_unique<redis::response<std::string>>(); // has to live until the end
+        auto& response = *kept;
+        connection.async_exec(request, response, [&, index, kept = std::move(kept)](boost::system::error_code error, std::size_t) {
+            require(!error && std::get<0>(*kept).value().size() == 100, "not the value");
             if (pace.end(index)) { connection.cancel(); }
         });
     });
@@ -87,9 +82,9 @@ void measure_idle(const redis::config& config, std::size_t clients) {
 } // namespace
 
 int main(int count, char** arguments) {
-    const Arguments given(count, arguments, 5, "PORT boost.redis get|set|rate|idle DEPTH|RATE|CLIENTS TOTAL [VALUE_BYTES [KEY]]");
+    const Arguments given(count, arguments, 5, "PORT boost.redis get|set|rate|idle DEPTH|RATE|CLIENTS TOTAL [VALUE_BYTES]");
     const std::size_t bytes = given.number(6, 100);
-    const std::string key = given.text(7).empty() ? "value:" + std::to_string(bytes) : std::string(given.text(7));
+    const std::string key = "value:" + std::to_string(bytes);
     const bool is_get = given.text(3) != "set";
     redis::request request;
     if (is_get) {

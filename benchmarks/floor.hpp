@@ -13,6 +13,7 @@
 #include <boost/asio/write.hpp>
 
 #include <algorithm>
+#include <cstdlib>
 #include <initializer_list>
 #include <span>
 #include <string>
@@ -29,22 +30,22 @@ struct FloorTuning {
     std::size_t read_bytes = 16 * 1024;
     std::size_t slice_bytes = 2 * 1024; ///< fed to hiredis at a time: it compacts its buffer
     std::size_t early = 32;             ///< replies after which what they allow is sent, inside a read
-    bool is_buffer_kept = false;
+    bool takes_payloads = false;        ///< around hiredis
 
     [[nodiscard]] static FloorTuning for_loop_of(std::size_t depth, std::size_t reply_bytes) {
         FloorTuning tuning;
         if (reply_bytes < 8 * 1024) {
             // The server is given the next ones before the last reply is read, or one of the two would always wait; fewer at a time where few
-            // are in flight.
-            const bool is_few = depth >= 32 && depth <= 128;
-            tuning.early = is_few ? 8 : 32;
-            tuning.slice_bytes = std::min(tuning.slice_bytes, (is_few ? 9 : 19) * reply_bytes);
+            // are in flight, so that it never sleeps: to wake it costs more than a write.
+            const bool is_few = depth >= 16 && depth <= 128;
+            tuning.early = is_few ? 4 : 32;
+            tuning.slice_bytes = std::min(tuning.slice_bytes, (is_few ? 5 : 19) * reply_bytes);
             return tuning;
         }
-        tuning.read_bytes = 256 * 1024;
-        tuning.slice_bytes = 256 * 1024;
+        tuning.read_bytes = 64 * 1024;
+        tuning.slice_bytes = 64 * 1024;
         tuning.early = 1;
-        tuning.is_buffer_kept = true;
+        tuning.takes_payloads = true;
         return tuning;
     }
 };
@@ -61,7 +62,6 @@ public:
         socket_.non_blocking(true);
         reader_ = ::redisReaderCreateWithFunctions(&functions());
         reader_->privdata = this;
-        if (tuning_.is_buffer_kept) { reader_->maxbuf = 0; } // or hiredis gives its buffer back whenever it is empty
     }
     FloorConnection(const FloorConnection&) = delete;
     FloorConnection& operator=(const FloorConnection&) = delete;
@@ -160,22 +160,59 @@ private:
     void take(std::size_t size) {
         for (std::size_t start = 0; start < size; start += tuning_.slice_bytes) {
             const std::size_t slice = std::min(tuning_.slice_bytes, size - start);
-            require(::redisReaderFeed(reader_, buffer_.data() + start, slice) == REDIS_OK, "hiredis takes no more");
-            std::size_t replies = 0;
-            void* reply = nullptr;
-            while (::redisReaderGetReply(reader_, &reply) == REDIS_OK && reply != nullptr) {
-                ++replies;
-            }
-            require(reader_->err == 0, "no reply that hiredis understands");
+            const std::string_view bytes(buffer_.data() + start, slice);
+            const std::size_t replies = tuning_.takes_payloads ? take_payloads(bytes) : take_replies(bytes);
             if (replies != 0) { owner_.on_replies(replies); }
             unsent_ += replies;
-            if (tuning_.early != 0 && unsent_ >= tuning_.early) {
+            if (unsent_ >= tuning_.early) {
                 unsent_ = 0;
                 flush();
             }
         }
         unsent_ = 0;
         if (socket_.is_open()) { flush(); }
+    }
+
+    std::size_t take_replies(std::string_view bytes) {
+        require(::redisReaderFeed(reader_, bytes.data(), bytes.size()) == REDIS_OK, "hiredis takes no more");
+        std::size_t replies = 0;
+        void* reply = nullptr;
+        while (::redisReaderGetReply(reader_, &reply) == REDIS_OK && reply != nullptr) {
+            ++replies;
+        }
+        require(reader_->err == 0, "no reply that hiredis understands");
+        return replies;
+    }
+
+    /// Where every reply is a long string, or a short line: from what was read to where it stays, copied once.
+    std::size_t take_payloads(std::string_view bytes) {
+        std::size_t replies = 0;
+        while (!bytes.empty()) {
+            if (payload_left_ > 0) {
+                const std::string_view some = bytes.substr(0, payload_left_);
+                payload_.append(some.substr(0, payload_left_ > 2 ? payload_left_ - 2 : 0));
+                payload_left_ -= some.size();
+                bytes.remove_prefix(some.size());
+                if (payload_left_ > 0) { break; }
+                owner_.on_value(std::exchange(payload_, {}));
+                ++replies;
+                continue;
+            }
+            const std::size_t end = bytes.find('\n');
+            line_ += bytes.substr(0, end);
+            bytes.remove_prefix(end == bytes.npos ? bytes.size() : end + 1);
+            if (end == bytes.npos) { break; }
+            require(line_.size() > 1 && (line_[0] == '$' || line_[0] == '+') && line_[1] != '-', "no such reply");
+            if (line_[0] == '$') {
+                const std::size_t size = std::strtoull(line_.c_str() + 1, nullptr, 10);
+                payload_.reserve(size);
+                payload_left_ = size + 2;
+            } else {
+                ++replies;
+            }
+            line_.clear();
+        }
+        return replies;
     }
 
     static redisReplyObjectFunctions& functions() {
@@ -210,6 +247,9 @@ private:
     bool is_writing_ = false;
     std::size_t unsent_ = 0;
     std::vector<char> buffer_;
+    std::string line_;
+    std::string payload_;
+    std::size_t payload_left_ = 0; ///< with its line end
 };
 
 [[nodiscard]] inline std::string command_of(std::initializer_list<std::string_view> arguments) {

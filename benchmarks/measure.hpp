@@ -71,7 +71,6 @@ public:
         start_ = Clock::now();
     }
     [[nodiscard]] std::size_t depth() const { return depth_; }
-    [[nodiscard]] std::size_t total() const { return total_; }
     /// How many of `wanted` may still be begun.
     [[nodiscard]] std::size_t begin(std::size_t wanted) {
         const std::size_t taken = wanted < left_to_begin_ ? wanted : left_to_begin_;

@@ -32,11 +32,13 @@ public:
     /// True for the last one.
     [[nodiscard]] bool end(std::size_t index) {
         took_[index] = seconds_since(start_) - static_cast<double>(index) / rate_;
-        return ++ended_ == total_;
+        if (++ended_ < total_) { return false; }
+        seconds_ = seconds_since(start_);
+        return true;
     }
     void print() {
         require(ended_ == total_, "the run ended before its last operation");
-        print_figure("op/s", static_cast<double>(total_) / seconds_since(start_));
+        print_figure("op/s", static_cast<double>(total_) / seconds_);
         // The first tenth warms up.
         std::vector<double> sorted(took_.begin() + static_cast<std::ptrdiff_t>(total_ / 10), took_.end());
         std::sort(sorted.begin(), sorted.end());
@@ -64,6 +66,7 @@ private:
     boost::asio::io_context* io_ = nullptr;
     std::function<void(std::size_t)> send_;
     Clock::time_point start_;
+    double seconds_ = 0;
     std::vector<double> took_;
 };
 

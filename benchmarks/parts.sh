@@ -6,7 +6,7 @@ part_throughput() { # raw GET and SET of 100 bytes on one connection
         for operation in get set; do
             for depth in 1 64 256 1024; do
                 case $depth in 1) total=$(size 10000) ;; 64) total=$(size 250000) ;; *) total=$(size 500000) ;; esac
-                for contestant in floor redis-benchmark Boost.Redis luzia; do
+                for contestant in $(in_turn $round floor redis-benchmark Boost.Redis luzia); do
                     closed_loop "$operation $depth in flight" $contestant $operation $depth "$total"
                 done
             done
@@ -18,7 +18,7 @@ part_typed() { # a JSON document of 437 bytes as a struct
     local round depth contestant
     for ((round = 0; round < $(times 15); ++round)); do
         for depth in 1 64 256 1024; do
-            for contestant in floor luzia; do
+            for contestant in $(in_turn $round floor luzia); do
                 figure "JSON get $depth in flight" $contestant "$programs/typed" "$port" $contestant $depth "$(size $((depth == 1 ? 10000 : 60000)))"
             done
         done
@@ -26,12 +26,12 @@ part_typed() { # a JSON document of 437 bytes as a struct
 }
 
 part_values() { # larger values: bytes a second, and how often each byte is copied
-    local round operation bytes contestant
-    for ((round = 0; round < $(times 5); ++round)); do
+    local round operation bytes depth total contestant
+    for ((round = 0; round < $(times 7); ++round)); do
         for operation in get set; do
             for bytes in 1024 16384 1048576; do
                 case $bytes in 1024) depth=64 total=200000 ;; 16384) depth=64 total=40000 ;; *) depth=8 total=1000 ;; esac
-                for contestant in floor luzia Boost.Redis; do
+                for contestant in $(in_turn $round floor luzia Boost.Redis); do
                     closed_loop "$operation of $bytes bytes" $contestant $operation $depth "$(size $total)" $bytes
                 done
             done
@@ -40,7 +40,8 @@ part_values() { # larger values: bytes a second, and how often each byte is copi
     for bytes in 1024 16384 1048576; do
         for contestant in floor luzia Boost.Redis; do
             [ $contestant != Boost.Redis ] || [ -n "$boost_include" ] || continue
-            figure "get of $bytes bytes" $contestant python3 benchmarks/counts.py "$programs" "$port" $contestant get 8 $bytes copies
+            depth=$((bytes > 100000 ? 8 : 64))
+            figure "get of $bytes bytes" $contestant python3 benchmarks/counts.py "$programs" "$port" $contestant get $depth $bytes copies
         done
     done
 }
@@ -61,7 +62,7 @@ part_threads() { # one client shared by four threads
     for threads in 1 4; do
         for connections in 1 4; do
             figure "256 in flight with its mutexes watched" "$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)" \
-                bash -c "LOCKS_PER=$(size 300000) LD_PRELOAD='$programs/locks.so' '$programs/threads' $port $threads $connections 256 $(size 300000) | grep lock"
+                bash -c "LOCKS_PER=$(size 300000) LD_PRELOAD='$programs/locks.so' '$programs/threads' $port $threads $connections 256 $(size 300000) | grep -E 'lock|tries'"
         done
     done
     for connections in 1 4; do # strace slows the threads down, so that they meet less often than they would
@@ -94,19 +95,24 @@ part_counts() { # what one operation costs, counted
 
 part_latency() { # a fixed rate, timed from when each operation was due
     local round percent rate peak contestant
-    peak=$({
-        "${client_core[@]}" "$programs/throughput" "$port" floor get 256 "$(size 300000)"
-        "${client_core[@]}" "$programs/throughput" "$port" luzia get 256 "$(size 300000)"
-        [ -z "$boost_include" ] || "${client_core[@]}" "$programs/boost_redis" "$port" Boost.Redis get 256 "$(size 300000)"
-    } | awk -F, '$1 == "op/s" && (least == 0 || $2 < least) { least = $2 } END { printf "%d", least }')
+    # Of the slowest contestant, the median of five runs.
+    peak=$(for round in 1 2 3 4 5; do
+        {
+            "${client_core[@]}" "$programs/throughput" "$port" floor get 256 "$(size 300000)"
+            "${client_core[@]}" "$programs/throughput" "$port" luzia get 256 "$(size 300000)"
+            [ -z "$boost_include" ] || "${client_core[@]}" "$programs/boost_redis" "$port" Boost.Redis get 256 "$(size 300000)"
+        } | awk -F, '$1 == "op/s" && (least == 0 || $2 < least) { least = $2 } END { printf "%d\n", least }'
+    done | sort -n | sed -n 3p)
     for ((round = 0; round < $(times 5); ++round)); do
         for percent in 20 50 80; do
             rate=$((peak * percent / 100))
-            for contestant in floor luzia; do
-                figure "$percent % of the slowest's peak" $contestant "$programs/open_loop" "$port" $contestant $rate "$(size $rate)"
+            for contestant in $(in_turn $round floor luzia Boost.Redis); do # three seconds each
+                case $contestant in
+                Boost.Redis) [ -z "$boost_include" ] ||
+                    figure "$percent % of the peak: $rate/s" Boost.Redis "$programs/boost_redis" "$port" Boost.Redis rate $rate "$(size $((3 * rate)))" ;;
+                *) figure "$percent % of the peak: $rate/s" $contestant "$programs/open_loop" "$port" $contestant $rate "$(size $((3 * rate)))" ;;
+                esac
             done
-            [ -z "$boost_include" ] ||
-                figure "$percent % of the slowest's peak" Boost.Redis "$programs/boost_redis" "$port" Boost.Redis rate $rate "$(size $rate)"
         done
     done
 }
@@ -130,8 +136,8 @@ part_invalidate() { # every tenth key of many removed by a pattern, while anothe
     done
     "$programs/invalidate" "$port" fill "$keys"
     start=$(date +%s%N)
-    ask --scan --pattern 'match:*' | xargs redis-cli -p "$port" unlink >/dev/null
-    echo "$part,$keys keys,redis-cli scan and unlink,s,$(awk "BEGIN { print ($(date +%s%N) - $start) / 1e9 }")" >>"$raw/$part.csv"
+    "${client_core[@]}" redis-cli -p "$port" --scan --pattern 'match:*' | "${client_core[@]}" xargs redis-cli -p "$port" unlink >/dev/null
+    echo "$part,$keys keys,redis-cli: SCAN of 10 and UNLINK,s,$(awk "BEGIN { print ($(date +%s%N) - $start) / 1e9 }")" >>"$figures"
 }
 
 compile_with() { # compiler
@@ -165,7 +171,7 @@ part_growth() { # whether an operation costs the same however many there are
     for ((round = 0; round < $(times 3); ++round)); do
         for depth in 1 10 100 1000 10000 100000; do
             for contestant in floor luzia; do
-                closed_loop "$depth pending" $contestant get $depth "$(size $((depth == 1 ? 10000 : depth < 1000 ? 200000 : 400000)) $depth)"
+                closed_loop "$depth pending" $contestant get $depth "$(size $((depth == 1 ? 10000 : depth < 1000 ? 200000 : depth < 100000 ? 400000 : 2000000)) $depth)"
             done
         done
         for connections in 1 2 4 8 16; do
@@ -173,9 +179,8 @@ part_growth() { # whether an operation costs the same however many there are
             figure "$connections connections" floor "$programs/threads" "$port" 0 $connections 256 "$(size 200000)"
         done
     done
-    local sizes=(10 1000 100000 1000000)
+    local sizes=(10 1000 100000 1000000 10000000)
     [ $mode != quick ] || sizes=(10 1000 100000)
-    [ $mode != full ] || sizes+=(10000000)
     for keys in "${sizes[@]}"; do
         ask flushall >/dev/null
         "$programs/invalidate" "$port" fill "$keys"
@@ -186,5 +191,5 @@ part_growth() { # whether an operation costs the same however many there are
 part_pieces() { # in-process, by Google Benchmark: time of the processor
     [ -x "$programs/pieces" ] || { echo "no Google Benchmark here: left out" >&2; return 0; }
     "$programs/pieces" --benchmark_format=csv --benchmark_repetitions="$(times 3)" --benchmark_min_time="$([ $mode = quick ] && echo 0.01 || echo 0.15)" 2>/dev/null |
-        awk -F, -v part="$part" '$1 ~ /^"/ && $1 !~ /_(mean|median|stddev|cv)"$/ { gsub(/"/, "", $1); sub(/:\//, ": ", $1); print part "," $1 ",luzia,ns," ($7 != "" ? 1e9 / $7 : $4) }' >>"$raw/$part.csv"
+        awk -F, -v part="$part" '$1 ~ /^"/ && $1 !~ /_(mean|median|stddev|cv)"$/ { gsub(/"/, "", $1); sub(/:\//, ": ", $1); print part "," $1 ",luzia,ns," ($7 != "" ? 1e9 / $7 : $4) }' >>"$figures"
 }

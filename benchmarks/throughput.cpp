@@ -40,11 +40,11 @@ void run_luzia(std::uint16_t port, std::string_view operation, std::string_view 
 } // namespace
 
 int main(int count, char** arguments) {
-    const Arguments given(count, arguments, 5, "PORT floor|luzia get|set DEPTH TOTAL [VALUE_BYTES [KEY]]   (get: the key is there)");
+    const Arguments given(count, arguments, 5, "PORT floor|luzia get|set DEPTH TOTAL [VALUE_BYTES]   (get: the key is there)");
     spdlog::set_level(spdlog::level::warn);
     const std::size_t bytes = given.number(6, 100);
     const std::string value(bytes, 'v');
-    const std::string key = given.text(7).empty() ? "value:" + std::to_string(bytes) : std::string(given.text(7));
+    const std::string key = "value:" + std::to_string(bytes);
     Run run(given.number(4), given.number(5));
     (given.text(2) == "floor" ? run_floor : run_luzia)(given.port(), given.text(3), key, value, run);
     run.print(bytes >= 1024 ? bytes : 0);

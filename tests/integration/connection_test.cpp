@@ -311,6 +311,57 @@ TEST(Connection, PastTheLimitOperationsAreShedAtOnceAndCounted) {
     });
 }
 
+TEST(Connection, WhatIsLostOrCancelledIsPendingNoMore) {
+    RedisServer server;
+    run([&]() -> asio::awaitable<void> {
+        auto options = options_for(server.url(), 10s);
+        options.max_pending_bytes = 100'000;
+        Client cache{co_await asio::this_coro::executor, options};
+        const std::string value(1000, 'v');
+        // Sets that nobody answers, until no more are taken; returns their outcomes when all have ended, by what `act` does.
+        const auto fill = [&](auto act) -> asio::awaitable<std::map<Outcome, int>> {
+            std::map<Outcome, int> outcomes;
+            int ended = 0;
+            asio::cancellation_signal signals[100];
+            const bool answers = co_await cache.ping();
+            EXPECT_TRUE(answers);
+            server.pause();
+            for (auto& signal : signals) {
+                cache.set("key", value, asio::bind_cancellation_slot(signal.slot(), [&](Effect effect) {
+                              ++outcomes[effect.outcome];
+                              ++ended;
+                          }));
+            }
+            act(signals);
+            const bool all = co_await eventually([&] { return ended == 100; });
+            EXPECT_TRUE(all);
+            EXPECT_GT(outcomes[Outcome::shed], 0);
+            EXPECT_GT(100 - outcomes[Outcome::shed], 50); // and so the ones before are forgotten
+            co_return outcomes;
+        };
+        for (int i = 0; i < 2; ++i) {
+            const auto lost = co_await fill([&](auto&) {
+                server.kill();
+                server.restart();
+            });
+            EXPECT_EQ(lost.count(Outcome::cancelled), 0U);
+            const bool is_back = co_await eventually([&] { return cache.stats().ready; });
+            EXPECT_TRUE(is_back);
+        }
+        for (int i = 0; i < 2; ++i) { // none of them is written yet
+            const auto cancelled = co_await fill([&](auto& signals) {
+                for (auto& signal : signals) {
+                    signal.emit(asio::cancellation_type::terminal);
+                }
+                server.resume();
+            });
+            EXPECT_GT(cancelled.at(Outcome::cancelled), 50);
+        }
+        const Effect stored = co_await cache.set("key", value);
+        EXPECT_EQ(stored.outcome, Outcome::done);
+    });
+}
+
 TEST(Connection, ReadOnlyIsRefusedAndTheConnectionIsMadeAnew) {
     RedisServer server;
     server.command({"REPLICAOF", "127.0.0.1", std::to_string(free_port())});
@@ -781,6 +832,54 @@ TEST_P(Nibbling, WhatIsWrittenInPiecesArrivesWhole) {
     }
     io.run();
     EXPECT_EQ(right, sizes.size());
+}
+
+/// Notes how much is read at most.
+class SizingTransport final : public luzia::redis::Transport {
+    using Callback = luzia::redis::TransportCallback;
+
+public:
+    SizingTransport(const luzia::redis::StreamExecutor& executor, std::vector<std::size_t>& sizes) : plain_(executor), sizes_(sizes) {}
+
+    void connect(const luzia::redis::Endpoint& endpoint, Callback callback) override { plain_.connect(endpoint, std::move(callback)); }
+    void secure(Callback callback) override { plain_.secure(std::move(callback)); }
+    void read_some(asio::mutable_buffer buffer, Callback callback) override {
+        sizes_.push_back(buffer.size());
+        plain_.read_some(buffer, std::move(callback));
+    }
+    void write_some(asio::const_buffer buffer, Callback callback) override { plain_.write_some(buffer, std::move(callback)); }
+    [[nodiscard]] bool has_unread() override { return plain_.has_unread(); }
+    void close() noexcept override { plain_.close(); }
+
+private:
+    luzia::redis::PlainTransport plain_;
+    std::vector<std::size_t>& sizes_;
+};
+
+TEST(Connection, ReadsMuchAtOnceOnlyWhereValuesAreLarge) {
+    run([]() -> asio::awaitable<void> {
+        std::vector<std::size_t> sizes;
+        auto options = options_for(shared_redis().url(), 5s);
+        options.transport = [&](const luzia::redis::StreamExecutor& executor, const std::string&) {
+            return std::make_unique<SizingTransport>(executor, sizes);
+        };
+        luzia::CacheClient cache{co_await asio::this_coro::executor, options, luzia::RawCodec()};
+        const std::size_t large_read = 64UL * 1024;
+        co_await cache.set("sized:large", std::string(1'000'000, 'v'));
+        EXPECT_TRUE(std::find(sizes.begin(), sizes.end(), large_read) == sizes.end());
+        const auto large = co_await cache.get("sized:large");
+        EXPECT_TRUE(large.has_value());
+        EXPECT_EQ(sizes.back(), large_read); // once more of the same
+        co_await cache.set("sized:small", std::string(1'000, 'v'));
+        sizes.clear();
+        std::size_t left = 300;
+        for (int i = 0; i < 300; ++i) {
+            cache.get("sized:small", [&](const std::optional<std::string>& value) { left -= value ? 1 : 0; });
+        }
+        const bool all = co_await eventually([&] { return left == 0; });
+        EXPECT_TRUE(all);
+        EXPECT_TRUE(std::find(sizes.begin(), sizes.end(), large_read) == sizes.end());
+    });
 }
 
 TEST(Connection, AMovedClientGoesOn) {

@@ -29,6 +29,7 @@
 #include <functional>
 #include <future>
 #include <latch>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -750,7 +751,7 @@ TEST(Completions, TakeTurnsOnTheExecutorInTheirOrderNeverInsideTheCall) {
     EXPECT_EQ(notes, (std::vector<std::string>{"first", "second"}));
 }
 
-TEST(Completions, APartIsAQuarterOfAllThatIsUnderWayWithinBounds) {
+TEST(Completions, APartIsAQuarterOfAllThatIsUnderWayAndLessOfFew) {
     EXPECT_EQ(cache::next_part_length(0), 8U);
     EXPECT_EQ(cache::next_part_length(64), 8U);
     EXPECT_EQ(cache::next_part_length(128), 16U);
@@ -1072,6 +1073,80 @@ TEST(Completions, KeepTheExecutorAtWorkWhileAnOperationIsUnderWay) {
     completions.end(second);
     io.poll();
     EXPECT_TRUE(io.stopped());
+}
+
+TEST(Completions, KeepTheExecutorAtWorkWhileADrainIsWaitedFor) {
+    asio::io_context io;
+    Completions completions(io.get_executor());
+    const std::size_t before = completions.begin();
+    bool is_drained = false;
+    cache::start_drain(
+        io.get_executor(), completions.drains(), [&](bool is_in_time) { is_drained = is_in_time; }, 1h);
+    const std::size_t after = completions.begin();
+    EXPECT_NE(before, after);
+    completions.end(before);
+    io.poll();
+    EXPECT_TRUE(is_drained);
+    EXPECT_FALSE(io.stopped());
+    completions.end(after);
+    io.poll();
+    EXPECT_TRUE(io.stopped());
+}
+
+// What a backend may rely on.
+
+/// Answers at once, and looks at the question when the handler has been called on another thread.
+class LateReader {
+public:
+    LateReader(asio::any_io_executor executor, const std::atomic<bool>& is_called, std::string& seen)
+        : executor_(std::move(executor)), is_called_(&is_called), seen_(&seen) {}
+    [[nodiscard]] asio::any_io_executor get_executor() const { return executor_; }
+    void submit(const backend::Request& request, backend::Operation& operation) {
+        operation.on_answer(backend::Answer());
+        EXPECT_TRUE(eventually_in(30s, [&] { return is_called_->load(); }));
+        for (const std::string_view key : request.keys) {
+            seen_->append(key).append(" ");
+        }
+        for (const std::string_view value : request.values) {
+            seen_->append(value).append(" ");
+        }
+    }
+    void cancel(backend::Operation&) {}
+    void close() {}
+    [[nodiscard]] backend::Status status() const { return {}; }
+
+private:
+    asio::any_io_executor executor_;
+    const std::atomic<bool>* is_called_;
+    std::string* seen_;
+};
+
+TEST(CacheBackend, WhatAQuestionPointsToOutlivesTheOperation) {
+    asio::thread_pool pool(1);
+    std::atomic<bool> is_called{false};
+    std::string seen;
+    CacheClient cache(LateReader(pool.get_executor(), is_called, seen), RawCodec());
+    const auto seen_of = [&](auto begin) {
+        seen.clear();
+        is_called = false;
+        begin([&](const auto&) { is_called = true; });
+        return seen;
+    };
+    const std::string key = "a-key-that-is-not-kept-in-the-string-itself";
+    const std::vector<std::string> keys{key, key};
+    EXPECT_EQ(seen_of([&](auto token) { cache.get(key, token); }), key + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.get(std::string(1000, 'k'), token); }), std::string(1000, 'k') + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.lookup(key, token); }), key + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.set(key, std::string(100, 'v'), token); }), key + " " + std::string(100, 'v') + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.erase(key, token); }), key + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.touch(key, 1s, token); }), key + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.invalidate_pattern(key, token); }), key + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.contains(key, token); }), key + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.time_to_live(key, token); }), key + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.get_many(keys, token); }), key + " " + key + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.erase_many(keys, token); }), key + " " + key + " ");
+    EXPECT_EQ(seen_of([&](auto token) { cache.set_many(std::map<std::string, std::string>{{key, "value"}}, token); }), key + " value ");
+    pool.join();
 }
 
 // Which client is made of what.

@@ -1382,10 +1382,25 @@ TEST(Link, ReadsMuchAtOnceWhereRepliesAreLarge) {
     read(usual - 1, 0);
     read(usual, 160); // more of the same waits: a part of it at a time
     read(usual, 3);
-    read(1000, 1);
+    read(10'000, 2);
     read(large, 0);
+    read(large, 12);
     read(900, 9);
-    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, usual, usual, large, large, large, usual}));
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, usual, usual, large, large, large, large, usual}));
+}
+
+TEST(Link, ReadsMuchAtOnceWhereItIsBehind) {
+    std::vector<std::size_t> asked;
+    const auto link = std::make_shared<Link>(std::make_unique<NotingTransport>(asked), hiredis::ReaderLimits(), nullptr);
+    constexpr std::size_t usual = 16UL * 1024;
+    constexpr std::size_t large = 64UL * 1024;
+    link->catch_up();
+    link->read();
+    link->fit_read_size(large, 600); // there may be more
+    link->read();
+    link->fit_read_size(large - 1, 600); // that was all
+    link->read();
+    EXPECT_EQ(asked, (std::vector<std::size_t>{large, large, usual}));
 }
 
 TEST(Strand, WhatWaitsWhenTheContextGoesIsLetGo) {

@@ -86,16 +86,17 @@ void ask(State& state, Operation& operation, Verb verb, std::string_view key, Tt
     submit(state, request, operation);
 }
 
-/// A key of which a copy may stay while its command waits.
-inline constexpr std::size_t longest_kept = 256;
-
 template <class T>
 struct LookupCall {
     using Result = Lookup<T>;
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        if (key.size() <= longest_kept) { return ask(state, operation, Verb::get, key); }
+        // What is asked with is a copy here: this may be gone before the backend has done with it.
+        if (key.size() <= longest_kept) {
+            std::array<char, longest_kept> sent;
+            return ask(state, operation, Verb::get, std::string_view(sent.data(), key.copy(sent.data(), sent.size())));
+        }
         // Of a long key no more is kept than a log line shows, lest it be in memory twice while the command waits.
         constexpr std::size_t shown = 65;
         const std::string whole = std::exchange(key, key.substr(0, shown));
@@ -129,6 +130,9 @@ protected:
         }
         state.counters.missed(answer.outcome);
     }
+
+private:
+    static constexpr std::size_t longest_kept = 256;
 };
 
 template <class T>
@@ -157,8 +161,7 @@ struct SetCall {
         }
         if (error) { return operation.on_answer(Answer::failure(error)); }
         // Moved here to end here: while the command waits, its bytes are in memory once.
-        const std::string long_key = key.size() > longest_kept ? std::move(key) : std::string();
-        const std::string& sent_key = long_key.empty() ? key : long_key;
+        const std::string sent_key = std::move(key);
         std::string sent_value = std::move(encoded.bytes);
         const std::string_view one_key(sent_key);
         const std::string_view one_value(sent_value);

@@ -23,6 +23,7 @@
 #include <ranges>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -186,7 +187,11 @@ public:
     /// Reads many keys at once. @param token  `void(std::vector<std::optional<T>>)`, in the order asked
     template <class T = default_value, cache::KeyRange Keys, class Token = deferred_t>
     [[nodiscard]] auto get_many(Keys&& keys, Token&& token = Token()) {
-        return start([&] { return cache::GetManyCall<T>{full_keys(keys), {}}; }, std::forward<Token>(token));
+        return start(
+            [&] {
+                return cache::GetManyCall<T>{std::make_shared<const std::vector<std::string>>(full_keys(keys)), {}};
+            },
+            std::forward<Token>(token));
     }
 
     /// Stores many values at once. @param entries  any range of pairs: a vector, a map. @param token  `void(Effect)`: how many were stored
@@ -240,7 +245,8 @@ public:
         return start([&] { return cache::TimeToLiveCall{state_->full_key(key)}; }, std::forward<Token>(token));
     }
 
-    /// Waits until every operation begun before has ended, 5 s at most: before a shutdown, so that detached ones are not lost.
+    /// Waits until every operation begun before has ended, 5 s at most: before a shutdown, so that detached ones are not lost. One has ended when
+    /// its result is there; on several threads its handler may be just about to run.
     ///
     /// @param token  `void(bool)`: false where the time was up, or on cancellation
     template <cache::NotDuration Token = deferred_t>
@@ -272,7 +278,8 @@ private:
 
         template <class Handler>
         void operator()(Handler&& handler, std::chrono::milliseconds timeout) {
-            cache::start_drain(state_->executor(), state_->completions->drains(), std::forward<Handler>(handler), timeout);
+            const auto state = std::move(state_); // the handler may end whatever this is in
+            cache::start_drain(state->executor(), state->completions->drains(), std::forward<Handler>(handler), timeout);
         }
 
     private:

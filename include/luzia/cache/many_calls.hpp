@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,7 +46,8 @@ struct GetManyCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        SendableKeys sendable(state, keys);
+        const auto sent_keys = keys; // this may be gone before the backend has done with them
+        SendableKeys sendable(state, *sent_keys);
         indices = std::move(sendable.indices);
         if (sendable.views.empty()) { return operation.on_answer(Answer()); }
         Request request;
@@ -56,7 +58,7 @@ struct GetManyCall {
 
     template <class State>
     [[nodiscard]] Result finish(State& state, Answer&& answer) noexcept {
-        Result results(keys.size());
+        Result results(keys->size());
         const Outcome without = is_answer(answer.outcome) ? Outcome::miss : answer.outcome;
         answer.values.resize(indices.size());
         for (std::size_t i = 0; i < indices.size(); ++i) {
@@ -66,18 +68,18 @@ struct GetManyCall {
                 continue;
             }
             if (state.is_too_large(*answer.values[i])) {
-                state.log_problem("too large", keys[indices[i]], "the stored value is larger than max_value_bytes; a miss");
+                state.log_problem("too large", (*keys)[indices[i]], "the stored value is larger than max_value_bytes; a miss");
                 state.counters.missed(Outcome::unavailable);
                 continue;
             }
-            result = decode<T>(state, keys[indices[i]], std::move(*answer.values[i]));
+            result = decode<T>(state, (*keys)[indices[i]], std::move(*answer.values[i]));
             result ? state.counters.hit() : state.counters.missed(Outcome::undecodable);
         }
-        if (indices.size() < keys.size()) { state.counters.missed(Outcome::invalid, keys.size() - indices.size()); }
+        if (indices.size() < keys->size()) { state.counters.missed(Outcome::invalid, keys->size() - indices.size()); }
         return results;
     }
 
-    std::vector<std::string> keys;
+    std::shared_ptr<const std::vector<std::string>> keys;
     std::vector<std::size_t> indices;
 };
 

@@ -17,10 +17,10 @@ public:
         if (count_.fetch_add(1, std::memory_order_acq_rel) != 0) { return; }
         const std::scoped_lock lock(mutex_);
         // Those who see the count leave zero and reach it come here in any order.
-        if (++balance_ != 1) { return; }
+        if (++balance_ < 1 || held_) { return; }
         try {
             held_ = boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
-        } catch (...) {} // no memory: whatever else the context has to do keeps it running
+        } catch (...) {} // no memory, or no context any more: the next one tries again
     }
 
     void end() noexcept {

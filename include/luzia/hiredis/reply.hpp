@@ -39,7 +39,11 @@ public:
     void set_kind(Kind kind) noexcept { kind_ = kind; }
     void set_text(Kind kind, std::string_view text) {
         kind_ = kind;
-        text_ = std::string(text); // cheaper than to assign, where there is no room for it yet
+        if (text.size() <= text_.capacity()) {
+            text_.assign(text);
+        } else {
+            text_ = std::string(text); // cheaper than to assign
+        }
     }
     /// A string that is still to be filled in.
     std::string& begin_text() noexcept {

@@ -28,7 +28,7 @@ public:
         if (number < 10) {
             *end_++ = static_cast<char>('0' + number);
         } else {
-            end_ = std::to_chars(end_, end_ + longest_header, number).ptr;
+            end_ = std::to_chars(end_, end_ + longest_header - 3, number).ptr;
         }
         line_end();
     }

@@ -316,6 +316,7 @@ private:
         const TimePoint now = Clock::now();
         if (is_overdue(now) && phase() == Phase::ready && link().has_unread()) {
             if (!grace_) { grace_ = now + longest_grace; }
+            link().catch_up();
             if (now < *grace_) { return arm(now + std::chrono::milliseconds(1)); }
         }
         grace_.reset();

@@ -43,15 +43,21 @@ public:
     }
     /// What the last read brought, until the next.
     [[nodiscard]] std::string_view received(std::size_t bytes) const noexcept { return {read_buffer_.data(), bytes}; }
-    /// How many replies that completed: so large are those to come. A large read of small ones would take all that is under way at once,
-    /// and the server had nothing to do until they are dealt with.
+    /// What that completed: so large are the replies to come. A large read of small ones would take all that is under way at once, and the
+    /// server had nothing to do until they are dealt with.
     void fit_read_size(std::size_t bytes, std::size_t replies) noexcept {
-        constexpr std::size_t few = 4;
-        if (replies >= few) {
+        constexpr std::size_t large_reply = 4UL * 1024;
+        if (bytes < read_size_) { is_behind_ = false; }
+        if (replies > 0 && bytes < replies * large_reply && !is_behind_) {
             read_size_ = usual_read;
         } else if (bytes == read_size_) {
             read_size_ = largest_read;
         }
+    }
+    /// What waits in the socket is to be read as fast as can be.
+    void catch_up() noexcept {
+        is_behind_ = true;
+        read_size_ = largest_read;
     }
     [[nodiscard]] bool has_unread() { return transport_->has_unread(); }
     [[nodiscard]] std::string describe(const error_code& error) { return transport_->describe(error); }
@@ -137,6 +143,7 @@ private:
     static constexpr std::size_t usual_read = 16UL * 1024;
     static constexpr std::size_t largest_read = 64UL * 1024;
     std::size_t read_size_ = usual_read;
+    bool is_behind_ = false;
     std::vector<char> read_buffer_ = std::vector<char>(usual_read);
 };
 
