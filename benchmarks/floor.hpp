@@ -29,7 +29,7 @@ namespace asio = boost::asio;
 struct FloorTuning {
     std::size_t read_bytes = 16 * 1024;
     std::size_t slice_bytes = 2 * 1024; ///< fed to hiredis at a time: it compacts its buffer
-    std::size_t early = 32;             ///< replies after which what they allow is sent, inside a read
+    std::size_t early = 12;             ///< replies after which what they allow is sent, inside a read
     bool takes_payloads = false;        ///< around hiredis
 
     [[nodiscard]] static FloorTuning for_loop_of(std::size_t depth, std::size_t reply_bytes) {
@@ -37,9 +37,8 @@ struct FloorTuning {
         if (reply_bytes < 8 * 1024) {
             // The server is given the next ones before the last reply is read, or one of the two would always wait; fewer at a time where few
             // are in flight, so that it never sleeps: to wake it costs more than a write.
-            const bool is_few = depth >= 16 && depth <= 128;
-            tuning.early = is_few ? 4 : 32;
-            tuning.slice_bytes = std::min(tuning.slice_bytes, (is_few ? 5 : 19) * reply_bytes);
+            tuning.early = std::clamp<std::size_t>(depth / 16, 4, 12);
+            tuning.slice_bytes = std::min(tuning.slice_bytes, (tuning.early + 1) * reply_bytes);
             return tuning;
         }
         tuning.read_bytes = 64 * 1024;
