@@ -3,7 +3,7 @@
 #include "support/redis_server.hpp"
 #include "support/run.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
 
 #include <map>
 #include <string>

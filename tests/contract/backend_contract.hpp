@@ -9,7 +9,7 @@
 
 #include "../support/run.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
 
 #include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>

@@ -5,7 +5,9 @@
 #include "../support/operations.hpp"
 #include "../support/tls_server.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/backend/redis_backend.hpp>
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
 
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>

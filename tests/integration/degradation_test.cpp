@@ -3,7 +3,8 @@
 #include "../support/redis_server.hpp"
 
 #include <luzia/backend/redis_backend.hpp>
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_future.hpp>

@@ -2,7 +2,7 @@
 #include "../support/client.hpp"
 #include "../support/redis_server.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
 #include <luzia/redis/connection.hpp>
 
 #include <filesystem>

@@ -6,7 +6,8 @@
 #include "../support/redis_server.hpp"
 #include "../support/tls_server.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
 
 #include <boost/asio/thread_pool.hpp>
 

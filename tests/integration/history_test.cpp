@@ -4,7 +4,8 @@
 #include "../support/history.hpp"
 #include "../support/redis_server.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
 
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/strand.hpp>

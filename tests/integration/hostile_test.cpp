@@ -4,7 +4,9 @@
 #include "../support/measure.hpp"
 #include "../support/operations.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/backend/redis_backend.hpp>
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
 
 #include <future>
 #include <random>

@@ -4,7 +4,7 @@
 #include "../support/gate.hpp"
 #include "../support/redis_server.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
 
 #include <functional>
 #include <memory>

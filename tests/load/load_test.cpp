@@ -7,7 +7,8 @@
 #include "../support/operations.hpp"
 #include "../support/redis_server.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
 
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>

@@ -5,7 +5,8 @@
 #include "../support/operations.hpp"
 #include "../support/redis_server.hpp"
 
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
 
 #include <boost/asio/ip/tcp.hpp>
 

@@ -1,5 +1,5 @@
 // programs/static_order.cpp: clients and their context with static lifetime, one client on either side of it, operations pending at the exit.
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,11 +1,15 @@
 // unit/cache_test.cpp: options and what the environment says, results, counts, drains, turns, and which client is deduced from what.
+#include <luzia/backend/disabled_backend.hpp>
+#include <luzia/backend/memory_backend.hpp>
 #include <luzia/cache/completions.hpp>
 #include <luzia/cache/counters.hpp>
 #include <luzia/cache/drain.hpp>
 #include <luzia/cache/options.hpp>
 #include <luzia/cache/results.hpp>
 #include <luzia/cache/state.hpp>
-#include <luzia/luzia.hpp>
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/binary_codecs.hpp>
+#include <luzia/codec/raw_codec.hpp>
 
 #include <gtest/gtest.h>
 
