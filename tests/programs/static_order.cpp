@@ -1,8 +1,14 @@
 // programs/static_order.cpp: clients and their context with static lifetime, one client on either side of it, operations pending at the exit.
 #include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
+
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 namespace {
 
