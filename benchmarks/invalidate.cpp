@@ -34,6 +34,7 @@ asio::awaitable<void> watch(Client& cache, const bool& is_over, std::vector<doub
 asio::awaitable<void> measure(Client& walker, Client& watcher) {
     bool is_over = false;
     std::vector<double> waits;
+    static_cast<void>(co_await walker.ping());
     static_cast<void>(co_await watcher.ping());
     asio::co_spawn(co_await asio::this_coro::executor, watch(watcher, is_over, waits), asio::detached);
     const auto start = Clock::now();

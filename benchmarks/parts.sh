@@ -62,7 +62,7 @@ part_threads() { # one client shared by four threads
     for threads in 1 4; do
         for connections in 1 4; do
             figure "256 in flight with its mutexes watched" "$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)" \
-                bash -c "LOCKS_PER=$(size 300000) LD_PRELOAD='$programs/locks.so' '$programs/threads' $port $threads $connections 256 $(size 300000) | grep -E 'lock|tries'"
+                bash -o pipefail -c "LOCKS_PER=$(size 300000) LD_PRELOAD='$programs/locks.so' '$programs/threads' $port $threads $connections 256 $(size 300000) | grep -E 'lock|tries'"
         done
     done
     for connections in 1 4; do # strace slows the threads down, so that they meet less often than they would
@@ -184,7 +184,7 @@ part_growth() { # whether an operation costs the same however many there are
     for keys in "${sizes[@]}"; do
         ask flushall >/dev/null
         "$programs/invalidate" "$port" fill "$keys"
-        figure "pattern walk of $keys keys" luzia bash -c "'$programs/invalidate' $port measure | awk -F, '\$1 == \"s\" { print \"us/key,\" \$2 / $keys * 1e6 }'"
+        figure "pattern walk of $keys keys" luzia bash -o pipefail -c "'$programs/invalidate' $port measure | awk -F, '\$1 == \"s\" { print \"us/key,\" \$2 / $keys * 1e6 }'"
     done
 }
 

@@ -1079,7 +1079,7 @@ TEST(Completions, KeepTheExecutorAtWorkWhileAnOperationIsUnderWay) {
     EXPECT_TRUE(io.stopped());
 }
 
-TEST(Completions, KeepTheExecutorAtWorkWhileADrainIsWaitedFor) {
+TEST(Completions, KeepTheExecutorAtWorkAcrossADrain) {
     asio::io_context io;
     Completions completions(io.get_executor());
     const std::size_t before = completions.begin();

@@ -38,8 +38,9 @@ public:
     void connect(const Endpoint& endpoint) { transport_->connect(endpoint, callback(Event::connected)); }
     void secure() { transport_->secure(callback(Event::secured)); }
     void read() {
-        if (read_buffer_.size() < read_size_) { read_buffer_ = std::vector<char>(read_size_); }
-        transport_->read_some(asio::buffer(read_buffer_, read_size_), callback(Event::read));
+        asked_ = read_size_;
+        if (read_buffer_.size() < asked_) { read_buffer_ = std::vector<char>(asked_); }
+        transport_->read_some(asio::buffer(read_buffer_, asked_), callback(Event::read));
     }
     /// What the last read brought, until the next.
     [[nodiscard]] std::string_view received(std::size_t bytes) const noexcept { return {read_buffer_.data(), bytes}; }
@@ -47,14 +48,14 @@ public:
     /// server had nothing to do until they are dealt with.
     void fit_read_size(std::size_t bytes, std::size_t replies) noexcept {
         constexpr std::size_t large_reply = 4UL * 1024;
-        if (bytes < read_size_) { is_behind_ = false; }
+        if (bytes < asked_) { is_behind_ = false; }
         if (replies > 0 && bytes < replies * large_reply && !is_behind_) {
             read_size_ = usual_read;
-        } else if (bytes == read_size_) {
+        } else if (bytes == asked_) {
             read_size_ = largest_read;
         }
     }
-    /// What waits in the socket is to be read as fast as can be.
+    /// What waits in the socket is to be read as fast as can be, from the read after the one that is under way on.
     void catch_up() noexcept {
         is_behind_ = true;
         read_size_ = largest_read;
@@ -142,7 +143,8 @@ private:
     // Large only where a reply may be: most connections are idle most of the time.
     static constexpr std::size_t usual_read = 16UL * 1024;
     static constexpr std::size_t largest_read = 64UL * 1024;
-    std::size_t read_size_ = usual_read;
+    std::size_t read_size_ = usual_read; ///< of the next read
+    std::size_t asked_ = usual_read;     ///< of the one under way, or the last
     bool is_behind_ = false;
     std::vector<char> read_buffer_ = std::vector<char>(usual_read);
 };
