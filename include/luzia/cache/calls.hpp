@@ -54,12 +54,14 @@ template <class Codec, class T>
 
 template <class T, class State>
 [[nodiscard]] std::optional<T> decode(State& state, std::string_view key, std::string&& bytes) noexcept {
-    std::optional<T> value;
-    try {
-        value = state.codec.template decode<T>(std::move(bytes));
-    } catch (...) {
-        // A shape that `from_json` does not take: the same as no value at all.
-    }
+    const auto try_decode = [&]() -> std::optional<T> {
+        try {
+            return state.codec.template decode<T>(std::move(bytes));
+        } catch (...) { // a shape that `from_json` does not take: the same as no value at all
+            return std::nullopt;
+        }
+    };
+    std::optional<T> value = try_decode();
     if (!value) { state.log_problem("undecodable", key, "the stored bytes are no such value; a miss"); }
     return value;
 }
@@ -105,11 +107,8 @@ struct LookupCall {
 
     template <class State>
     [[nodiscard]] Lookup<T> finish(State& state, Answer&& answer) noexcept {
-        Lookup<T> found(std::nullopt, answer.outcome, answer.error);
-        take_value(state, answer, found.value);
-        found.outcome = answer.outcome;
-        found.error = answer.error;
-        return found;
+        std::optional<T> value = take_value(state, answer);
+        return Lookup<T>(std::move(value), answer.outcome, answer.error);
     }
 
     std::string key;
@@ -117,18 +116,24 @@ struct LookupCall {
 protected:
     /// Counts the answer, which becomes a failure where its bytes are no value.
     template <class State>
-    void take_value(State& state, Answer& answer, std::optional<T>& value) noexcept {
+    [[nodiscard]] std::optional<T> take_value(State& state, Answer& answer) noexcept {
         if (answer.outcome == Outcome::hit && state.is_too_large(answer.value)) {
             state.log_problem("too large", key, "the stored value is larger than max_value_bytes; a miss");
             answer.outcome = Outcome::unavailable;
             answer.error = Error::reply_too_large;
-        } else if (answer.outcome == Outcome::hit) {
-            value = decode<T>(state, key, std::move(answer.value));
-            if (value) { return state.counters.hit(); }
+        }
+        const bool is_there = answer.outcome == Outcome::hit;
+        std::optional<T> value = is_there ? decode<T>(state, key, std::move(answer.value)) : std::nullopt;
+        if (value) {
+            state.counters.hit();
+            return value;
+        }
+        if (is_there) {
             answer.outcome = Outcome::undecodable;
             answer.error = Error::undecodable;
         }
         state.counters.missed(answer.outcome);
+        return value;
     }
 
 private:
@@ -141,9 +146,7 @@ struct GetCall : LookupCall<T> {
 
     template <class State>
     [[nodiscard]] std::optional<T> finish(State& state, Answer&& answer) noexcept {
-        std::optional<T> value;
-        this->take_value(state, answer, value);
-        return value;
+        return this->take_value(state, answer);
     }
 };
 

@@ -126,10 +126,8 @@ public:
     void complete() override {
         auto slot = asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected()) { slot.clear(); }
-        auto result = call_.finish(*state_, std::move(answer()));
         Handler handler = std::move(handler_);
-        release(asio::get_associated_allocator(handler, asio::recycling_allocator<void>()));
-        std::move(handler)(std::move(result)); // which may tell others that they can take everything down
+        std::move(handler)(take_result(handler)); // which may tell others that they can take everything down
     }
 
     void abandon() noexcept override { release(asio::get_associated_allocator(handler_, asio::recycling_allocator<void>())); }
@@ -157,6 +155,13 @@ private:
         } catch (...) { // no memory; nothing was submitted
             on_answer(backend::Answer::failure(make_error_code(boost::system::errc::not_enough_memory)));
         }
+    }
+
+    /// The end of this: nothing is left of it when the handler is called.
+    [[nodiscard]] typename Call::Result take_result(const Handler& handler) {
+        auto result = call_.finish(*state_, std::move(answer()));
+        release(asio::get_associated_allocator(handler, asio::recycling_allocator<void>()));
+        return result;
     }
 
     void release(Allocator allocator) noexcept {
