@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -49,7 +50,7 @@ public:
             feed_slice();
         }
         input_ = bytes;
-        return error_;
+        return problem();
     }
 
     /// The next complete reply, valid until the next call; null where more bytes are needed. The error stays once there is one.
@@ -64,7 +65,7 @@ public:
             if (reply != nullptr || input_.empty()) { break; }
             if (payload_left_ == 0 && !error_) { feed_slice(); }
         }
-        error = error_;
+        error = problem();
         return error_ ? nullptr : reply;
     }
 
@@ -73,10 +74,9 @@ private:
         void operator()(redisReader* reader) const noexcept { redisReaderFree(reader); }
     };
 
-    error_code fail(Error error) noexcept {
-        error_ = error;
-        return error_;
-    }
+    void fail(Error error) noexcept { error_ = error; }
+
+    [[nodiscard]] error_code problem() const noexcept { return error_ ? make_error_code(*error_) : error_code(); }
 
     /// Hands hiredis a little more.
     void feed_slice() {
@@ -183,11 +183,10 @@ private:
     }
 
     /// hiredis wants more. Of what it wants, only a string's payload, whose length was checked, may be long.
-    error_code check_unfinished() noexcept {
+    void check_unfinished() noexcept {
         may_complete_line_ = false;
         inside_line_ = unparsed() > 0 && reader_->ridx >= 0 && !is_inside_payload();
         if (inside_line_ && is_line_too_long()) { fail(Error::reply_too_large); }
-        return error_;
     }
 
     /// The pending bytes start with a complete `<length>\r\n`, and the payload is what is missing. The length is read here as well:
@@ -330,7 +329,7 @@ private:
     std::size_t held_bytes_ = 0;
     bool inside_line_ = false;
     bool may_complete_line_ = false;
-    error_code error_;
+    std::optional<Error> error_; ///< stays
     std::unique_ptr<redisReader, Release> reader_;
 };
 

@@ -31,10 +31,9 @@ public:
     void reset() noexcept {
         kind_ = Kind::nil;
         integer_ = 0;
-        constexpr std::size_t kept = 4096;
         text_.clear();
-        if (text_.capacity() > kept) { text_ = std::string(); }
-        if (!elements_.empty()) { std::vector<Reply>().swap(elements_); }
+        constexpr std::size_t kept = 4096;
+        if (text_.capacity() > kept || !elements_.empty()) { release(); }
     }
     void set_kind(Kind kind) noexcept { kind_ = kind; }
     void set_text(Kind kind, std::string_view text) {
@@ -56,6 +55,11 @@ public:
     }
 
 private:
+    [[gnu::cold]] void release() noexcept {
+        text_ = std::string();
+        std::vector<Reply>().swap(elements_);
+    }
+
     Kind kind_ = Kind::nil;
     std::int64_t integer_ = 0;
     std::string text_;

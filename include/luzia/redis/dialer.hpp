@@ -311,7 +311,7 @@ private:
         error_code error = link->reader.feed(link->received(bytes));
         std::size_t replies = 0;
         const bool is_in_handshake = handshake_.has_value();
-        while (Reply* const reply = error ? nullptr : link->reader.next(error)) {
+        while (Reply* const reply = link->reader.next(error)) {
             ++replies;
             if (is_in_handshake && !handshake_) { // nothing had been asked when this was sent
                 lose_for_protocol(Error::protocol, "a reply that nobody asked for");
