@@ -5,7 +5,7 @@ part_throughput() { # raw GET and SET of 100 bytes on one connection
     for ((round = 0; round < $(times 15); ++round)); do
         for operation in get set; do
             for depth in 1 16 64 256 1024; do
-                case $depth in 1) total=$(size 10000) ;; 16) total=$(size 100000) ;; 64) total=$(size 250000) ;; *) total=$(size 500000) ;; esac
+                case $depth in 1) total=$(size 10000) ;; 16) total=$(size 100000) ;; 64) total=$(size 250000) ;; *) total=$(size 1000000) ;; esac
                 for contestant in $(in_turn $round floor redis-benchmark Boost.Redis luzia); do
                     closed_loop "$operation $depth in flight" $contestant $operation $depth "$total"
                 done

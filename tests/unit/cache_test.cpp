@@ -756,8 +756,13 @@ TEST(Completions, TakeTurnsOnTheExecutorInTheirOrderNeverInsideTheCall) {
 }
 
 TEST(Completions, APartIsAQuarterOfAllThatIsUnderWayAndLessOfFew) {
-    EXPECT_EQ(cache::next_part_length(0), 8U);
+    EXPECT_EQ(cache::next_part_length(0), 10U);
+    EXPECT_EQ(cache::next_part_length(9), 10U);
+    EXPECT_EQ(cache::next_part_length(10), 2U);
+    EXPECT_EQ(cache::next_part_length(16), 2U);
+    EXPECT_EQ(cache::next_part_length(32), 4U);
     EXPECT_EQ(cache::next_part_length(64), 8U);
+    EXPECT_EQ(cache::next_part_length(127), 15U);
     EXPECT_EQ(cache::next_part_length(128), 16U);
     EXPECT_EQ(cache::next_part_length(255), 63U);
     EXPECT_EQ(cache::next_part_length(256), 64U);

@@ -58,12 +58,12 @@ class Completions;
 
 /// How many handlers are called before what they begin is sent, where `all` operations have not ended: a part of all that is under way, so
 /// that the server has some to work at while the rest is dealt with, and no more writes than that takes. Of few a smaller part: the server is
-/// soon done with them, and to wake it costs more than a write.
+/// soon done with them, and to wake it costs more than a write. So few that it sleeps anyway are sent at once.
 [[nodiscard]] constexpr std::size_t next_part_length(std::size_t all) noexcept {
-    constexpr std::size_t shortest = 8;
-    constexpr std::size_t longest = 256;
-    constexpr std::size_t many = 256;
-    return std::clamp(all < many ? all * all / (4 * many) : all / 4, shortest, longest);
+    if (all < 10) { return 10; }
+    if (all < 128) { return std::max<std::size_t>(all / 8, 2); }
+    if (all < 256) { return all * all / 1024; } // from an eighth to a quarter
+    return std::min<std::size_t>(all / 4, 256);
 }
 
 /// The completions of one client, in the order of their answers, and the count of all its operations.
