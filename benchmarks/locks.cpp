@@ -1,5 +1,7 @@
-// locks.cpp: loaded before a program (LD_PRELOAD), sees every mutex that it takes: how often, how often somebody else had it, for how long it was
-// held. What it prints is divided by the operations that LOCKS_PER names.
+// locks.cpp: linked into a program, sees every mutex that it takes, the library's own (in watched/) and those of pthread: how often, how often
+// somebody else had it, for how long it was held. What it prints is divided by the operations that LOCKS_PER names.
+#include "locks.hpp"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <time.h>
@@ -17,6 +19,8 @@
 #include <numeric>
 
 namespace {
+
+using benchmark::Hold;
 
 std::uint64_t nanoseconds() {
     timespec now{};
@@ -67,21 +71,19 @@ private:
 };
 
 struct Held {
-    const pthread_mutex_t* mutex;
+    const void* mutex;
     std::uint64_t since;
 };
 
 /// Of one thread, so that counting makes nobody wait; added to those of all when the thread ends.
 struct Counts {
     std::uint64_t taken = 0;
-    std::uint64_t refused = 0; ///< tries that found it taken; some mutexes are tried again and again before anybody sleeps
-    std::uint64_t contended = 0;
+    std::uint64_t contended = 0; ///< somebody else had it
     std::uint64_t held_ticks = 0;
     Histogram holds;
 
     void add(const Counts& other) {
         taken += other.taken;
-        refused += other.refused;
         contended += other.contended;
         held_ticks += other.held_ticks;
         holds.add(other.holds);
@@ -103,9 +105,8 @@ public:
         const char* const given = std::getenv("LOCKS_PER");
         const double operations = given != nullptr ? std::atof(given) : 1;
         const double tick = static_cast<double>(nanoseconds() - first_nanosecond) / static_cast<double>(ticks() - first_tick);
-        std::printf("locks/op,%g\ntries that found it taken/op,%g\nwaits for a lock/op,%g\nlock held mean ns,%.0f\nlock held p99 ns,%.0f\n",
-                    static_cast<double>(counts_.taken) / operations, static_cast<double>(counts_.refused) / operations,
-                    static_cast<double>(counts_.contended) / operations,
+        std::printf("locks/op,%g\nlocks that somebody else had/op,%g\nlock held mean ns,%.0f\nlock held p99 ns,%.0f\n",
+                    static_cast<double>(counts_.taken) / operations, static_cast<double>(counts_.contended) / operations,
                     static_cast<double>(counts_.held_ticks) / static_cast<double>(counts_.holds.size()) * tick,
                     static_cast<double>(counts_.holds.quantile(0.99)) * tick);
     }
@@ -125,25 +126,29 @@ struct Mine {
     Mine& operator=(const Mine&) = delete;
     ~Mine() { everybody.add(counts); }
 
-    void begins(const pthread_mutex_t* mutex) {
+    void begins(const void* mutex, bool was_free) {
+        ++counts.taken;
+        if (!was_free) { ++counts.contended; }
+        resumes(mutex);
+    }
+    void resumes(const void* mutex) {
         if (held_count < held.size()) { held[held_count++] = {mutex, ticks()}; }
     }
 
-    /// Since when it was held; 0 where that is not known.
-    [[nodiscard]] std::uint64_t ends(const pthread_mutex_t* mutex) {
+    [[nodiscard]] Hold ends(const void* mutex) {
         for (std::size_t i = held_count; i-- > 0;) {
             if (held[i].mutex != mutex) { continue; }
             const std::uint64_t since = held[i].since;
             held[i] = held[--held_count];
-            return since;
+            return {since, ticks()};
         }
-        return 0;
+        return {};
     }
 
-    void was_held(std::uint64_t since, std::uint64_t until) {
-        if (since == 0) { return; }
-        counts.held_ticks += until - since;
-        counts.holds.add(until - since);
+    void was_held(Hold hold) {
+        if (hold.since == 0) { return; }
+        counts.held_ticks += hold.until - hold.since;
+        counts.holds.add(hold.until - hold.since);
     }
 };
 thread_local Mine mine;
@@ -172,49 +177,44 @@ std::atomic<OnConditionUntil*> real_timedwait{nullptr};
 
 } // namespace
 
+void benchmark::lock_begins(const void* mutex, bool was_free) noexcept { mine.begins(mutex, was_free); }
+benchmark::Hold benchmark::lock_ends(const void* mutex) noexcept { return mine.ends(mutex); }
+void benchmark::note(Hold hold) noexcept { mine.was_held(hold); }
+
 extern "C" {
 
 int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
-    ++mine.counts.taken;
     int result = real(real_trylock, "pthread_mutex_trylock")(mutex);
-    if (result != 0) {
-        ++mine.counts.contended;
-        result = real(real_lock, "pthread_mutex_lock")(mutex);
-    }
-    if (result == 0) { mine.begins(mutex); }
+    const bool was_free = result == 0;
+    if (!was_free) { result = real(real_lock, "pthread_mutex_lock")(mutex); }
+    if (result == 0) { mine.begins(mutex, was_free); }
     return result;
 }
 
 int pthread_mutex_trylock(pthread_mutex_t* mutex) noexcept {
     const int result = real(real_trylock, "pthread_mutex_trylock")(mutex);
-    if (result == 0) {
-        ++mine.counts.taken;
-        mine.begins(mutex);
-    } else {
-        ++mine.counts.refused;
-    }
+    if (result == 0) { mine.begins(mutex, true); }
     return result;
 }
 
 int pthread_mutex_unlock(pthread_mutex_t* mutex) noexcept {
-    const std::uint64_t since = mine.ends(mutex);
-    const std::uint64_t until = ticks();
+    const Hold hold = mine.ends(mutex);
     const int result = real(real_unlock, "pthread_mutex_unlock")(mutex);
-    mine.was_held(since, until); // when others have it already
+    mine.was_held(hold);
     return result;
 }
 
 int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex) {
-    mine.was_held(mine.ends(mutex), ticks());
+    mine.was_held(mine.ends(mutex));
     const int result = real(real_wait, "pthread_cond_wait")(condition, mutex);
-    mine.begins(mutex);
+    mine.resumes(mutex);
     return result;
 }
 
 int pthread_cond_timedwait(pthread_cond_t* condition, pthread_mutex_t* mutex, const timespec* until) {
-    mine.was_held(mine.ends(mutex), ticks());
+    mine.was_held(mine.ends(mutex));
     const int result = real(real_timedwait, "pthread_cond_timedwait")(condition, mutex, until);
-    mine.begins(mutex);
+    mine.resumes(mutex);
     return result;
 }
 }

@@ -62,7 +62,7 @@ part_threads() { # one client shared by four threads
     for threads in 1 4; do
         for connections in 1 4; do
             figure "256 in flight with its mutexes watched" "$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)" \
-                bash -o pipefail -c "LOCKS_PER=$(size 300000) LD_PRELOAD='$programs/locks.so' '$programs/threads' $port $threads $connections 256 $(size 300000) | grep -E 'lock|tries'"
+                bash -o pipefail -c "LOCKS_PER=$(size 300000) '$programs/threads_watched' $port $threads $connections 256 $(size 300000) | grep lock"
         done
     done
     for connections in 1 4; do # strace slows the threads down, so that they meet less often than they would
