@@ -37,10 +37,10 @@ struct Encoded {
 
 /// Nothing that a codec or a user's `to_json` throws gets through.
 template <class Codec, class T>
-[[nodiscard]] Encoded encode(const Codec& codec, const T& value, std::size_t max_bytes) noexcept {
+[[nodiscard]] Encoded encode(const Codec& codec, T&& value, std::size_t max_bytes) noexcept {
     Encoded encoded;
     try {
-        encoded.bytes = codec.encode(value);
+        encoded.bytes = codec.encode(std::forward<T>(value));
     } catch (...) { // whose text may quote the value
         encoded.error = Error::unencodable;
         return encoded;

@@ -144,18 +144,24 @@ public:
     /// @param token  completion signature `void(Effect)`, 1 = stored
     template <class T, cache::NotOptions Token = deferred_t>
     [[nodiscard]] auto set(std::string_view key, const T& value, Token&& token = Token()) {
-        return set(key, value, SetOptions(), std::forward<Token>(token));
+        return start_set(key, value, SetOptions(), std::forward<Token>(token));
     }
 
     /// Stores `value` for a time of its own: any duration, `no_expiry`, or `SetOptions`.
     template <class T, class Token = deferred_t>
     [[nodiscard]] auto set(std::string_view key, const T& value, SetOptions options, Token&& token = Token()) {
-        return start(
-            [&] {
-                return cache::SetCall{state_->full_key(key), cache::encode(state_->codec, value, state_->max_value_bytes),
-                                      options.ttl.value_or(state_->default_ttl)};
-            },
-            std::forward<Token>(token));
+        return start_set(key, value, options, std::forward<Token>(token));
+    }
+
+    /// The same with a string that is given away: `RawCodec` takes it as it is, however large.
+    template <std::same_as<std::string> T, cache::NotOptions Token = deferred_t>
+    [[nodiscard]] auto set(std::string_view key, T&& value, Token&& token = Token()) {
+        return start_set(key, std::move(value), SetOptions(), std::forward<Token>(token));
+    }
+
+    template <std::same_as<std::string> T, class Token = deferred_t>
+    [[nodiscard]] auto set(std::string_view key, T&& value, SetOptions options, Token&& token = Token()) {
+        return start_set(key, std::move(value), options, std::forward<Token>(token));
     }
 
     /// Removes `key`. @param token  completion signature `void(Effect)`, 1 = there was such a key
@@ -296,6 +302,16 @@ private:
         using Call = std::invoke_result_t<Make&>;
         using Result = typename Call::Result;
         return boost::asio::async_initiate<Token, void(Result)>(cache::Initiation<State, Call>(state_, make), token);
+    }
+
+    template <class T, class Token>
+    auto start_set(std::string_view key, T&& value, SetOptions options, Token&& token) {
+        return start(
+            [&] {
+                return cache::SetCall{state_->full_key(key), cache::encode(state_->codec, std::forward<T>(value), state_->max_value_bytes),
+                                      options.ttl.value_or(state_->default_ttl)};
+            },
+            std::forward<Token>(token));
     }
 
     template <class Keys>

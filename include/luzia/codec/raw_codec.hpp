@@ -39,6 +39,12 @@ struct RawCodec {
         }
     }
 
+    /// What is given away is not copied.
+    template <std::same_as<std::string> T>
+    [[nodiscard]] std::string encode(T&& value) const noexcept {
+        return std::move(value);
+    }
+
     template <class T>
     requires std::same_as<T, std::string> ||(codec::ByteRange<T>&& std::constructible_from<T, std::size_t>)
         [[nodiscard]] std::optional<T> decode(std::string&& bytes) const {
