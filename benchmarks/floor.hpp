@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <initializer_list>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,28 +26,29 @@ namespace benchmark {
 
 namespace asio = boost::asio;
 
-/// How bytes come in and go out: the fastest that were found at 64, 256 and 1024 in flight, and for larger values.
+/// How bytes come in and go out.
 struct FloorTuning {
     std::size_t read_bytes = 16 * 1024;
     std::size_t slice_bytes = 2 * 1024; ///< fed to hiredis at a time: it compacts its buffer
     std::size_t early = 12;             ///< replies after which what they allow is sent, inside a read
     bool takes_payloads = false;        ///< around hiredis
 
-    [[nodiscard]] static FloorTuning for_loop_of(std::size_t depth, std::size_t reply_bytes) {
+    /// The server is given the next ones before the last reply is read, or one of the two would always wait; where few are in flight, a few at a
+    /// time, so that it never sleeps: to wake it costs more than a write. How many is best depends on the machine.
+    [[nodiscard]] static FloorTuning for_loop_of(std::size_t depth, std::size_t reply_bytes, std::size_t share = 8) {
         FloorTuning tuning;
-        if (reply_bytes < 8 * 1024) {
-            // The server is given the next ones before the last reply is read, or one of the two would always wait; fewer at a time where few
-            // are in flight, so that it never sleeps: to wake it costs more than a write. An eighth was best, or near it, wherever it was tried.
-            tuning.early = std::max<std::size_t>(depth / 8, 1);
-            tuning.slice_bytes = std::min(tuning.slice_bytes, (tuning.early + 1) * reply_bytes);
+        if (are_long(reply_bytes)) {
+            tuning.read_bytes = 64 * 1024;
+            tuning.slice_bytes = 64 * 1024;
+            tuning.early = 1;
+            tuning.takes_payloads = true;
             return tuning;
         }
-        tuning.read_bytes = 64 * 1024;
-        tuning.slice_bytes = 64 * 1024;
-        tuning.early = 1;
-        tuning.takes_payloads = true;
+        tuning.early = std::max<std::size_t>(depth / share, 1);
+        tuning.slice_bytes = std::min(tuning.slice_bytes, (tuning.early + 1) * reply_bytes);
         return tuning;
     }
+    [[nodiscard]] static constexpr bool are_long(std::size_t reply_bytes) { return reply_bytes >= 8 * 1024; }
 };
 
 /// One connection. The owner has `on_value(std::string&&)`, called for each string, and `on_replies(count)`, called for each slice that was
@@ -283,5 +285,28 @@ private:
     Use use_;
     FloorConnection<FloorLoop> connection_;
 };
+
+/// Runs the loop with the tuning that is the fastest here and now, after a moment's trial of each.
+template <class Use>
+void run_floor_loop(std::uint16_t port, Run& run, const std::string& command, std::size_t reply_bytes, const Use& use) {
+    const auto run_with = [&](Run& one, const FloorTuning& tuning) {
+        asio::io_context io(1);
+        FloorLoop<Use> loop(io, port, one, command, use, tuning);
+        io.run();
+    };
+    FloorTuning best = FloorTuning::for_loop_of(run.depth(), reply_bytes);
+    double least = std::numeric_limits<double>::max();
+    for (const std::size_t share : {8, 4, 5, 16, 64, 8, 4, 5, 16, 64}) {
+        if (run.depth() < 4 || FloorTuning::are_long(reply_bytes)) { break; }
+        const FloorTuning tuning = FloorTuning::for_loop_of(run.depth(), reply_bytes, share);
+        Run trial(run.depth(), 100 * run.depth());
+        run_with(trial, tuning);
+        if (trial.seconds() < least) {
+            least = trial.seconds();
+            best = tuning;
+        }
+    }
+    run_with(run, best);
+}
 
 } // namespace benchmark

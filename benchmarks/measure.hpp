@@ -85,6 +85,7 @@ public:
         processor_ = processor_seconds() - processor_;
         return true;
     }
+    [[nodiscard]] double seconds() const { return took_; }
     /// Operations a second, or bytes of values a second where they have a size, and processor time an operation.
     void print(std::size_t value_bytes = 0) const {
         require(left_ == 0, "the run ended before its last operation");

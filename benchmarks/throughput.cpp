@@ -10,16 +10,11 @@ namespace {
 using namespace benchmark;
 
 void run_floor(std::uint16_t port, std::string_view operation, std::string_view key, const std::string& value, Run& run) {
-    asio::io_context io(1);
     if (operation == "get") {
-        FloorLoop loop(
-            io, port, run, command_of({"GET", key}), [&](std::string&& got) { require(got.size() == value.size(), "wrong value"); },
-            FloorTuning::for_loop_of(run.depth(), value.size() + 7));
-        io.run();
+        run_floor_loop(port, run, command_of({"GET", key}), value.size() + 7,
+                       [&](std::string&& got) { require(got.size() == value.size(), "wrong value"); });
     } else {
-        FloorLoop loop(
-            io, port, run, command_of({"SET", key, value}), [](std::string&&) {}, FloorTuning::for_loop_of(run.depth(), 5));
-        io.run();
+        run_floor_loop(port, run, command_of({"SET", key, value}), 5, [](std::string&&) {});
     }
 }
 

@@ -875,6 +875,28 @@ TEST(Completions, WhatAPartHasBegunIsSentAtItsEnd) {
     EXPECT_EQ(turns.sender->sent, 3);
 }
 
+TEST(Completions, OfTenToFifteenUnderWayTwoAreCalledBeforeWhatTheyBeginIsSent) {
+    asio::io_context io;
+    std::vector<std::string> notes;
+    const Turns turns(io.get_executor());
+    std::vector<std::size_t> halves;
+    std::vector<int> sent_before;
+    std::deque<Told> some;
+    for (int i = 0; i < 12; ++i) {
+        halves.push_back(turns.completions->begin());
+        turns.completions->push(some.emplace_back(notes, "one", [&] {
+            sent_before.push_back(turns.sender->sent);
+            static_cast<void>(turns.completions->gathers());
+        }));
+    }
+    io.poll();
+    ASSERT_EQ(sent_before.size(), 12U);
+    EXPECT_EQ(std::vector<int>(sent_before.begin(), sent_before.begin() + 3), (std::vector<int>{0, 0, 1}));
+    for (const std::size_t half : halves) {
+        turns.completions->end(half);
+    }
+}
+
 TEST(Completions, WithoutASenderNothingIsSent) {
     asio::io_context io;
     std::vector<std::string> notes;
@@ -1203,12 +1225,50 @@ TEST(CacheClient, AStringThatIsGivenAwayIsNotCopied) {
     raw.set("key", std::move(other), no_expiry, ignore);
     EXPECT_EQ(address, other_place);
 
+    std::string roomy;
+    roomy.reserve(5000);
+    roomy = "little";
+    raw.set("key", std::move(roomy), ignore);
+    EXPECT_NE(address, roomy.data());
+    EXPECT_EQ(roomy, "little"); // NOLINT(bugprone-use-after-move)
+
     CacheClient json(MemoryBackend(io.get_executor()));
     std::optional<std::string> read;
     json.set("key", std::string("text"), ignore);
     json.get<std::string>("key", [&](std::optional<std::string> found) { read = std::move(found); });
     io.run();
     EXPECT_EQ(read, "text");
+}
+
+/// Takes values as the concept of codecs says, and no other way.
+struct StrictCodec {
+    using default_value = std::string;
+    template <class T>
+    [[nodiscard]] std::string encode(T& value) const {
+        static_assert(std::is_const_v<T>);
+        return value;
+    }
+    template <class T>
+    [[nodiscard]] std::optional<T> decode(std::string&& bytes) const {
+        return std::move(bytes);
+    }
+};
+
+TEST(CacheClient, HandsACodecWhatItTakes) {
+    asio::io_context io;
+    CacheClient cache(MemoryBackend(io.get_executor()), StrictCodec());
+    std::map<std::string, std::string> many{{"b", "2"}};
+    std::string one = "1";
+    std::size_t stored = 0;
+    const auto count = [&](const Effect& effect) { stored += effect; };
+    cache.set("a", std::string("0"), count);
+    cache.set("a", one, count);
+    cache.set("a", std::move(one), 1s, count);
+    cache.set_many(many, count);
+    asio::co_spawn(
+        io, [&]() -> asio::awaitable<void> { stored += co_await cache.set("c", std::string("3")); }, asio::detached);
+    io.run();
+    EXPECT_EQ(stored, 5U);
 }
 
 TEST(CacheClient, SaysHowLargeAValueIsThatIsTooLarge) {
@@ -1234,7 +1294,7 @@ TEST(CacheClient, MayEndWithTheCoroutineThatWaitsForItsDrain) {
             [&]() -> asio::awaitable<void> {
                 CacheClient cache{MemoryBackend(co_await asio::this_coro::executor)};
                 cache.set("key", 1, asio::detached);
-                if (co_await cache.drain()) { ++ended; }
+                if (co_await cache.drain(1h)) { ++ended; }
             },
             asio::detached);
     }

@@ -6,6 +6,7 @@
 #include <luzia/redis/lifecycle.hpp>
 #include <luzia/redis/link.hpp>
 #include <luzia/redis/pipeline.hpp>
+#include <luzia/redis/short_mutex.hpp>
 #include <luzia/redis/strand.hpp>
 #include <luzia/redis/target.hpp>
 
@@ -25,11 +26,13 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -723,6 +726,44 @@ public:
     std::vector<int> numbers;
     int times = 0;
 };
+
+TEST(ShortMutex, IsHeldByOneAtATimeAndWhoSleepsOverItIsWoken) {
+    redis::ShortMutex mutex;
+    constexpr int rounds = 20'000;
+    int count = 0;
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 4; ++i) {
+        threads.emplace_back([&, i] {
+            for (int round = 0; round < rounds; ++round) {
+                const std::scoped_lock lock(mutex);
+                ++count;
+                if (round % 2000 == i) { std::this_thread::sleep_for(std::chrono::milliseconds(2)); } // the others try, then sleep
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT_EQ(count, 4 * rounds);
+    EXPECT_TRUE(mutex.try_lock());
+    EXPECT_FALSE(mutex.try_lock());
+    mutex.unlock();
+}
+
+TEST(ShortMutex, MayBeDestroyedByWhoHasItNext) {
+    for (int round = 0; round < 500; ++round) {
+        auto mutex = std::make_unique<redis::ShortMutex>();
+        mutex->lock();
+        std::thread next([&] {
+            mutex->lock();
+            mutex->unlock();
+            mutex.reset();
+        });
+        if (round % 2 == 0) { std::this_thread::sleep_for(std::chrono::microseconds(200)); } // `next` sleeps by then
+        mutex->unlock();
+        next.join();
+    }
+}
 
 TEST(Burst, HandsOverAtItsEndWhatWasGatheredForOneSink) {
     Gathered sink;

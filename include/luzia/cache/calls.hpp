@@ -8,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -35,12 +36,16 @@ struct Encoded {
     }
 };
 
-/// Nothing that a codec or a user's `to_json` throws gets through.
+/// Nothing that a codec or a user's `to_json` throws gets through. A string that is given away is handed on as that, where the codec takes it so.
 template <class Codec, class T>
 [[nodiscard]] Encoded encode(const Codec& codec, T&& value, std::size_t max_bytes) noexcept {
     Encoded encoded;
     try {
-        encoded.bytes = codec.encode(std::forward<T>(value));
+        if constexpr (std::same_as<T, std::string> && requires { codec.encode(std::move(value)); }) {
+            encoded.bytes = codec.encode(std::move(value));
+        } else {
+            encoded.bytes = codec.encode(std::as_const(value));
+        }
     } catch (...) { // whose text may quote the value
         encoded.error = Error::unencodable;
         return encoded;

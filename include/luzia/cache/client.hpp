@@ -64,8 +64,8 @@ concept NotDuration = !std::convertible_to<Token, std::chrono::milliseconds>;
 /// `command_timeout`, logged and counted. The client connects on first use and reconnects by itself; there is nothing to run.
 ///
 /// Every operation is an Asio initiating function whose last parameter is a completion token, by default `asio::deferred`, so that
-/// `co_await` works as it stands. Completion signatures carry the result alone: `void(std::optional<T>)`. Arguments are copied, and
-/// values encoded, before the call returns; the rest begins when the token says so. Handlers run on their associated executor, or on the
+/// `co_await` works as it stands. Completion signatures carry the result alone: `void(std::optional<T>)`. Arguments are copied (or
+/// taken, where they are given away), and values encoded, before the call returns; the rest begins when the token says so. Handlers run on their associated executor, or on the
 /// client's, and never inside the call that began the operation.
 ///
 /// Threads: one client may be shared by all. A key always travels on the same connection: operations on one key keep the order in which
@@ -153,7 +153,7 @@ public:
         return start_set(key, value, options, std::forward<Token>(token));
     }
 
-    /// The same with a string that is given away: `RawCodec` takes it as it is, however large.
+    /// The same with a string that is given away, which spares `RawCodec` its copy.
     template <std::same_as<std::string> T, cache::NotOptions Token = deferred_t>
     [[nodiscard]] auto set(std::string_view key, T&& value, Token&& token = Token()) {
         return start_set(key, std::move(value), SetOptions(), std::forward<Token>(token));

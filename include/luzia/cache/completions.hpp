@@ -143,7 +143,9 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
     static constexpr std::chrono::microseconds longest_turn{500};
-    /// Of a part: 5 us for each handler, about what waking a thread costs, and some for what a part of few is not spread over.
+    // A part may be too short to tell quick handlers from one that was interrupted.
+    static constexpr std::size_t fewest_timed = 8;
+    /// Of handlers together: 5 us for each, about what waking a thread costs, and some for what few do not share.
     [[nodiscard]] static constexpr std::chrono::microseconds longest_quick(std::size_t handlers) noexcept {
         return std::chrono::microseconds(5 * (handlers + 4));
     }
@@ -274,16 +276,24 @@ private:
             if (first_ == nullptr) { return; }
         }
         const Clock::time_point latest = Clock::now() + longest_turn;
+        Clock::duration taken{};
+        std::size_t timed = 0;
         for (Clock::time_point begun = latest - longest_turn; begun < latest; begun = Clock::now()) {
-            const std::size_t count = call_part(running, next_part_length(drains_.count()));
+            const std::size_t length = next_part_length(drains_.count());
+            timed += call_part(running, is_slow_ ? std::max(length, fewest_timed) : length);
             lock.unlock();
-            const bool is_slow = Clock::now() - begun > longest_quick(count);
+            taken += Clock::now() - begun;
+            const bool is_slow = taken > longest_quick(std::max(timed, fewest_timed));
             running.send();
             lock.lock();
             if (attended_ != &running) { return; } // others are at it
             is_slow_ = is_slow;
             running.is_quick.store(!is_slow, std::memory_order_relaxed);
             if (is_slow || first_ == nullptr) { return; }
+            if (timed >= fewest_timed) {
+                taken = {};
+                timed = 0;
+            }
         }
     }
 

@@ -20,7 +20,7 @@ public:
         if (++balance_ < 1 || held_) { return; }
         try {
             held_ = boost::asio::prefer(executor, boost::asio::execution::outstanding_work.tracked);
-        } catch (...) {} // no memory, or no context any more: the next one tries again
+        } catch (...) {} // no memory, or no context any more: who finds the count at zero next tries again
     }
 
     void end() noexcept {

@@ -39,10 +39,16 @@ struct RawCodec {
         }
     }
 
-    /// What is given away is not copied.
+    /// What is given away is not copied, unless most of it is room.
     template <std::same_as<std::string> T>
-    [[nodiscard]] std::string encode(T&& value) const noexcept {
-        return std::move(value);
+    [[nodiscard]] std::string encode(T&& value) const {
+        std::string bytes;
+        if (value.capacity() / 2 > value.size()) {
+            bytes = value;
+        } else {
+            bytes.swap(value);
+        }
+        return bytes;
     }
 
     template <class T>

@@ -13,30 +13,34 @@ public:
         if (!try_lock()) { lock_held(); }
     }
     [[nodiscard]] bool try_lock() noexcept {
-        auto seen = State::unlocked;
-        return state_.compare_exchange_strong(seen, State::locked, std::memory_order_acquire, std::memory_order_relaxed);
+        int seen = unlocked;
+        return state_.compare_exchange_strong(seen, locked, std::memory_order_acquire, std::memory_order_relaxed);
     }
     void unlock() noexcept {
-        if (state_.exchange(State::unlocked, std::memory_order_release) == State::wanted) { state_.notify_one(); }
+        if (state_.exchange(unlocked) == wanted) { state_.notify_one(); }
     }
 
 private:
-    enum class State : int { unlocked, locked, wanted };
+    // No enumeration: a library may have the system's own wait for this type alone.
+    static constexpr int unlocked = 0;
+    static constexpr int locked = 1;
+    static constexpr int wanted = 2; ///< locked, and somebody may sleep
 
     [[gnu::cold]] [[gnu::noinline]] void lock_held() noexcept {
         constexpr int tries = 40;
         for (int i = 0; i < tries; ++i) {
-            if (state_.load(std::memory_order_relaxed) == State::unlocked && try_lock()) { return; }
+            if (state_.load(std::memory_order_relaxed) == unlocked && try_lock()) { return; }
 #if defined(__x86_64__) || defined(__i386__)
             __builtin_ia32_pause();
 #endif
         }
-        while (state_.exchange(State::wanted, std::memory_order_acquire) != State::unlocked) {
-            state_.wait(State::wanted, std::memory_order_relaxed);
+        // Who has slept does not know whether others do.
+        while (state_.exchange(wanted) != unlocked) {
+            state_.wait(wanted);
         }
     }
 
-    std::atomic<State> state_{State::unlocked};
+    std::atomic<int> state_{unlocked};
 };
 
 } // namespace luzia::redis
