@@ -36,7 +36,8 @@ struct Encoded {
     }
 };
 
-/// Nothing that a codec or a user's `to_json` throws gets through. A string that is given away is handed on as that, where the codec takes it so.
+/// Nothing that a codec or a user's `to_json` throws gets through. A string that is given away is handed on as that, where the
+/// codec takes it so.
 template <class Codec, class T>
 [[nodiscard]] Encoded encode(const Codec& codec, T&& value, std::size_t max_bytes) noexcept {
     Encoded encoded;

@@ -65,8 +65,8 @@ concept NotDuration = !std::convertible_to<Token, std::chrono::milliseconds>;
 ///
 /// Every operation is an Asio initiating function whose last parameter is a completion token, by default `asio::deferred`, so that
 /// `co_await` works as it stands. Completion signatures carry the result alone: `void(std::optional<T>)`. Arguments are copied (or
-/// taken, where they are given away), and values encoded, before the call returns; the rest begins when the token says so. Handlers run on their associated executor, or on the
-/// client's, and never inside the call that began the operation.
+/// taken, where they are given away), and values encoded, before the call returns; the rest begins when the token says so. Handlers run on
+/// their associated executor, or on the client's, and never inside the call that began the operation.
 ///
 /// Threads: one client may be shared by all. A key always travels on the same connection: operations on one key keep the order in which
 /// they were begun.

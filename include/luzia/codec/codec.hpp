@@ -33,7 +33,8 @@ using default_value_t = typename DefaultValue<Codec>::type;
 ///
 /// `encode` returns the bytes, or throws: the operation is `invalid`, and nothing is sent. `decode` returns the value; an empty optional and
 /// any exception mean that the bytes are no `T`: `undecodable`, a miss. It is handed the bytes as an rvalue `std::string` and may take
-/// them as that, or as a `std::string_view`; so is `encode` where a `std::string` is given away to `set`, if it takes one. Both are called from any thread: a codec has no state that they change.
+/// them as that, or as a `std::string_view`; so is `encode` where a `std::string` is given away to `set`, if it takes one. Both
+/// are called from any thread: a codec has no state that they change.
 template <class C, class T = codec::default_value_t<C>>
 concept ValueCodec = std::copy_constructible<C> && requires(const C& codec, const T& value, std::string bytes) {
     { codec.encode(value) } -> std::convertible_to<std::string>;
