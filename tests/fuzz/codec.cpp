@@ -28,6 +28,12 @@ struct Metrics {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Metrics, total, org, values, rest)
 
+/// The tree that a conversion sees, which is built over that of the document before.
+struct Seen {
+    nlohmann::json tree;
+};
+[[maybe_unused]] void from_json(const nlohmann::json& tree, Seen& seen) { seen.tree = tree; }
+
 } // namespace fuzzed
 
 namespace {
@@ -131,6 +137,13 @@ void check_codec(const Codec& codec, std::string_view bytes) {
     static_cast<void>(decoded<std::vector<json>>(codec, bytes));
     static_cast<void>(decoded<std::map<std::string, std::vector<double>>>(codec, bytes));
     static_cast<void>(decoded<fuzzed::Metrics>(codec, bytes));
+    for (int i = 0; i < 2; ++i) {
+        const auto seen = decoded<fuzzed::Seen>(codec, bytes);
+        check(seen && is_same(seen->tree, *whole), "a conversion sees the whole document and nothing else");
+    }
+    if constexpr (std::same_as<Codec, luzia::JsonCodec>) {
+        check(is_same(json::parse(bytes, nullptr, false), *whole), "a document is what nlohmann_json makes of it");
+    }
 
     const std::string again = codec.encode(*whole);
     const std::optional<json> copy = decoded<json>(codec, again);

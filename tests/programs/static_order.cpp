@@ -9,12 +9,22 @@
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <vector>
 
 namespace {
 
 struct Told {
     ~Told() { std::puts("destroyed"); }
 } told_last;
+
+/// Decodes when what the thread keeps for that has been destroyed.
+struct DecodesLast {
+    ~DecodesLast() {
+        for (int i = 0; i < 2; ++i) {
+            if (luzia::JsonCodec().decode<std::vector<int>>("[1,2]") != std::vector<int>{1, 2}) { std::abort(); }
+        }
+    }
+} decodes_last;
 
 std::optional<luzia::CacheClient<>> outlives_its_context;
 boost::asio::io_context context;
@@ -47,6 +57,7 @@ int main() {
     begin_some(*outlives_its_context);
     begin_some(*outlived_by_it);
     begin_some(*on_a_strand);
+    if (!luzia::JsonCodec().decode<std::vector<int>>("[1,2]")) { return 1; } // from here on it keeps something
     std::atexit([] { std::puts("exit"); });
     spdlog::shutdown(); // the program's log is gone before the last line of ours
     std::printf("%d called\n", called);

@@ -2,8 +2,7 @@
 #pragma once
 
 #include <luzia/codec/codec.hpp>
-#include <luzia/codec/json_value.hpp>
-#include <luzia/core/json_value.hpp>
+#include <luzia/codec/document.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -34,10 +33,7 @@ struct JsonCodec {
     [[nodiscard]] std::optional<T> decode(std::string_view bytes) const {
         // The parser takes a NUL for the end of its input, and would not look at what follows.
         if (bytes.find('\0') != std::string_view::npos) { return std::nullopt; }
-        if (detail::nests_deeper_than(bytes, deepest)) { return std::nullopt; }
-        auto json = nlohmann::json::parse(bytes, nullptr, false);
-        if (json.is_discarded()) { return std::nullopt; }
-        return codec::value_of<T>(std::move(json));
+        return codec::read_json<T>(bytes, deepest);
     }
 };
 
