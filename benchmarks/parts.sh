@@ -34,6 +34,10 @@ part_values() { # larger values: bytes a second, and how often each byte is copi
                 for contestant in $(in_turn $round floor luzia Boost.Redis); do
                     closed_loop "$operation of $bytes bytes" $contestant $operation $depth "$(size $total)" $bytes
                 done
+                [ $operation = set ] && [ $bytes -gt 1024 ] || continue # what is shorter is copied in either case
+                for contestant in $(in_turn $round floor luzia); do
+                    closed_loop "set of $bytes bytes given away" $contestant give $depth "$(size $total)" $bytes
+                done
             done
         done
     done
@@ -56,6 +60,7 @@ part_threads() { # one client shared by four threads
                 local contestant="$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)"
                 figure "256 in flight" "$contestant" "$programs/threads" "$port" $threads $connections 256 "$(size 300000)"
                 figure "256 in flight of JSON" "$contestant" "$programs/threads" "$port" $threads $connections 256 "$(size 60000)" json
+                figure "256 in flight by hand" "$contestant" "$programs/threads" "$port" $threads $connections 256 "$(size 300000)" floor
             done
         done
     done
@@ -176,7 +181,7 @@ part_growth() { # whether an operation costs the same however many there are
         done
         for connections in 1 2 4 8 16; do
             figure "$connections connections" luzia "$programs/threads" "$port" 1 $connections 256 "$(size 200000)" # stores the keys
-            figure "$connections connections" floor "$programs/threads" "$port" 0 $connections 256 "$(size 200000)"
+            figure "$connections connections" floor "$programs/threads" "$port" 1 $connections 256 "$(size 200000)" floor
         done
     done
     local sizes=(10 1000 100000 1000000 10000000)

@@ -1,5 +1,5 @@
 // threads.cpp: one client shared by the threads of one io_context, over one connection or several: GETs of raw bytes, or of a document, in a
-// closed loop. With 0 threads the floor instead: a hand-written loop for each connection, all in one thread.
+// closed loop. Or the floor instead: a hand-written loop for each connection.
 #include "document.hpp"
 #include "floor.hpp"
 #include "library.hpp"
@@ -53,22 +53,36 @@ asio::awaitable<void> store(typename Kind::Client& cache, std::vector<std::strin
     }
 }
 
-void run_floor(std::uint16_t port, std::size_t connections, std::size_t depth, std::size_t total) {
-    asio::io_context io(1);
+/// `io.run()` in so many threads.
+void run_in(asio::io_context& io, std::size_t threads) {
+    std::vector<std::thread> others;
+    for (std::size_t i = 1; i < threads; ++i) {
+        others.emplace_back([&] { io.run(); });
+    }
+    io.run();
+    for (std::thread& other : others) {
+        other.join();
+    }
+}
+
+void run_floor(std::uint16_t port, std::size_t threads, std::size_t connections, std::size_t depth, std::size_t total) {
+    asio::io_context io(static_cast<int>(threads));
     std::deque<Run> runs; // of the same length: they end at about the same time
     const auto use = [](std::string&& got) { require(got.size() == 100, "not the value"); };
     std::deque<FloorLoop<decltype(use)>> loops;
     const double processor = processor_seconds();
+    const std::size_t switches = voluntary_switches();
     const auto start = Clock::now();
     for (std::size_t i = 0; i < connections; ++i) {
         Run& run = runs.emplace_back(depth / connections, total / connections);
         loops.emplace_back(io, port, run, command_of({"GET", "thread:" + std::to_string(i)}), use,
                            FloorTuning::for_loop_of(run.depth(), 107));
     }
-    io.run();
+    run_in(io, threads);
     const auto count = static_cast<double>(total / connections * connections);
     print_figure("op/s", count / seconds_since(start));
     print_figure("cpu ns/op", (processor_seconds() - processor) / count * 1e9);
+    print_figure("switches/op", static_cast<double>(voluntary_switches() - switches) / count);
 }
 
 template <class Kind>
@@ -91,14 +105,7 @@ void run_threads(std::uint16_t port, std::size_t threads, std::size_t connection
             asio::co_spawn(io, read_again<Kind>(cache, shared, keys[i % keys.size()]), asio::detached);
         }
     });
-    std::vector<std::thread> others;
-    for (std::size_t i = 1; i < threads; ++i) {
-        others.emplace_back([&] { io.run(); });
-    }
-    io.run();
-    for (std::thread& other : others) {
-        other.join();
-    }
+    run_in(io, threads);
     print_figure("op/s", static_cast<double>(total) / seconds_since(start));
     print_figure("cpu ns/op", (processor_seconds() - processor) / static_cast<double>(total) * 1e9);
     print_figure("switches/op", static_cast<double>(voluntary_switches() - switches) / static_cast<double>(total));
@@ -107,11 +114,11 @@ void run_threads(std::uint16_t port, std::size_t threads, std::size_t connection
 } // namespace
 
 int main(int count, char** arguments) {
-    const Arguments given(count, arguments, 5, "PORT THREADS CONNECTIONS DEPTH TOTAL [json]");
+    const Arguments given(count, arguments, 5, "PORT THREADS CONNECTIONS DEPTH TOTAL [json|floor]");
     spdlog::set_level(spdlog::level::warn);
     const std::size_t threads = given.number(2);
-    if (threads == 0) {
-        run_floor(given.port(), given.number(3), given.number(4), given.number(5));
+    if (given.text(6) == "floor") {
+        run_floor(given.port(), threads, given.number(3), given.number(4), given.number(5));
     } else if (given.text(6) == "json") {
         run_threads<Json>(given.port(), threads, given.number(3), given.number(4), given.number(5));
     } else {

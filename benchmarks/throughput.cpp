@@ -1,7 +1,9 @@
-// throughput.cpp: GETs and SETs of raw bytes in a closed loop, so many in flight: the floor, or luzia. One run of one contestant.
+// throughput.cpp: GETs and SETs of raw bytes in a closed loop, so many in flight: the floor, or luzia. One run of one contestant. With `give`
+// each SET has a value of its own, made for it and given away.
 #include "floor.hpp"
 #include "library.hpp"
 
+#include <deque>
 #include <string>
 #include <string_view>
 
@@ -9,8 +11,48 @@ namespace {
 
 using namespace benchmark;
 
+/// The floor's loop, with commands that are made one by one and kept until their replies are there.
+class GivingLoop {
+public:
+    GivingLoop(asio::io_context& io, std::uint16_t port, Run& run, const std::string& command)
+        : run_(run), command_(command), connection_(io, port, *this, FloorTuning::for_loop_of(run.depth(), 5)) {
+        run_.start();
+        queue(run_.begin(run_.depth()));
+        connection_.flush();
+        connection_.read();
+    }
+    void on_value(std::string&&) {}
+    void on_replies(std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) {
+            sent_.pop_front();
+        }
+        if (run_.end(count)) {
+            connection_.close();
+            return;
+        }
+        queue(run_.begin(count));
+    }
+
+private:
+    void queue(std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) {
+            connection_.queue(sent_.emplace_back(command_));
+        }
+    }
+
+    Run& run_;
+    const std::string& command_;
+    std::deque<std::string> sent_;
+    FloorConnection<GivingLoop> connection_;
+};
+
 void run_floor(std::uint16_t port, std::string_view operation, std::string_view key, const std::string& value, Run& run) {
-    if (operation == "get") {
+    if (operation == "give") {
+        const std::string command = command_of({"SET", key, value});
+        asio::io_context io(1);
+        GivingLoop loop(io, port, run, command);
+        io.run();
+    } else if (operation == "get") {
         run_floor_loop(port, run, command_of({"GET", key}), value.size() + 7,
                        [&](std::string&& got) { require(got.size() == value.size(), "wrong value"); });
     } else {
@@ -26,8 +68,10 @@ void run_luzia(std::uint16_t port, std::string_view operation, std::string_view 
             io, cache, run, [&] { return cache.get(key); },
             [&](const std::optional<std::string>& got) { return got && got->size() == value.size(); });
     } else {
+        const bool gives = operation == "give";
         run_library(
-            io, cache, run, [&] { return cache.set(key, value, luzia::no_expiry); },
+            io, cache, run,
+            [&] { return gives ? cache.set(key, std::string(value), luzia::no_expiry) : cache.set(key, value, luzia::no_expiry); },
             [](const luzia::Effect& stored) { return stored.count == 1; });
     }
 }
@@ -35,7 +79,7 @@ void run_luzia(std::uint16_t port, std::string_view operation, std::string_view 
 } // namespace
 
 int main(int count, char** arguments) {
-    const Arguments given(count, arguments, 5, "PORT floor|luzia get|set DEPTH TOTAL [VALUE_BYTES]   (get: the key is there)");
+    const Arguments given(count, arguments, 5, "PORT floor|luzia get|set|give DEPTH TOTAL [VALUE_BYTES]   (get: the key is there)");
     spdlog::set_level(spdlog::level::warn);
     const std::size_t bytes = given.number(6, 100);
     const std::string value(bytes, 'v');
