@@ -1,5 +1,5 @@
 // floor.hpp: the floor: what redisReader and Asio alone cost, in a loop written by hand for one command. No deadlines, no cancellation,
-// no reconnects, no threads.
+// no reconnects; threads only where its executor is a strand.
 #pragma once
 
 #include "measure.hpp"
@@ -7,6 +7,7 @@
 #include <luzia/hiredis/version.hpp>
 #include <luzia/redis/command.hpp>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -16,6 +17,7 @@
 #include <cstdlib>
 #include <initializer_list>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -56,8 +58,8 @@ struct FloorTuning {
 template <class Owner>
 class FloorConnection {
 public:
-    FloorConnection(asio::io_context& io, std::uint16_t port, Owner& owner, FloorTuning tuning = FloorTuning())
-        : tuning_(tuning), socket_(io), owner_(owner), buffer_(tuning.read_bytes) {
+    FloorConnection(const asio::any_io_executor& executor, std::uint16_t port, Owner& owner, FloorTuning tuning = FloorTuning())
+        : tuning_(tuning), socket_(executor), owner_(owner), buffer_(tuning.read_bytes) {
         socket_.connect({asio::ip::make_address("127.0.0.1"), port});
         socket_.set_option(asio::ip::tcp::no_delay(true));
         socket_.non_blocking(true);
@@ -263,8 +265,9 @@ private:
 template <class Use>
 class FloorLoop {
 public:
-    FloorLoop(asio::io_context& io, std::uint16_t port, Run& run, std::string command, Use use, FloorTuning tuning = FloorTuning())
-        : run_(run), command_(std::move(command)), use_(std::move(use)), connection_(io, port, *this, tuning) {
+    FloorLoop(const asio::any_io_executor& executor, std::uint16_t port, Run& run, std::string command, Use use,
+              FloorTuning tuning = FloorTuning())
+        : run_(run), command_(std::move(command)), use_(std::move(use)), connection_(executor, port, *this, tuning) {
         run_.start();
         connection_.queue(command_, run_.begin(run_.depth()));
         connection_.flush();
@@ -286,12 +289,12 @@ private:
     FloorConnection<FloorLoop> connection_;
 };
 
-/// Runs the loop with the tuning that is the fastest here and now, after a moment's trial of each.
-template <class Use>
-void run_floor_loop(std::uint16_t port, Run& run, const std::string& command, std::size_t reply_bytes, const Use& use) {
+/// Runs a loop with the tuning that is the fastest here and now, after a moment's trial of each. `begin(executor, run, tuning)` makes the loop.
+template <class Begin>
+void run_tuned(Run& run, std::size_t reply_bytes, const Begin& begin) {
     const auto run_with = [&](Run& one, const FloorTuning& tuning) {
         asio::io_context io(1);
-        FloorLoop<Use> loop(io, port, one, command, use, tuning);
+        const auto loop = begin(io.get_executor(), one, tuning);
         io.run();
     };
     FloorTuning best = FloorTuning::for_loop_of(run.depth(), reply_bytes);
@@ -307,6 +310,13 @@ void run_floor_loop(std::uint16_t port, Run& run, const std::string& command, st
         }
     }
     run_with(run, best);
+}
+
+template <class Use>
+void run_floor_loop(std::uint16_t port, Run& run, const std::string& command, std::size_t reply_bytes, const Use& use) {
+    run_tuned(run, reply_bytes, [&](const asio::any_io_executor& executor, Run& one, const FloorTuning& tuning) {
+        return std::make_unique<FloorLoop<Use>>(executor, port, one, command, use, tuning);
+    });
 }
 
 } // namespace benchmark

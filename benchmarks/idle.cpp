@@ -37,7 +37,7 @@ int main(int count, char** arguments) {
     std::deque<FloorConnection<NoOwner>> connections;
     std::deque<RawClient> caches;
     if (given.text(2) == "floor") {
-        print_figure("bytes", bytes_each(clients, [&] { connections.emplace_back(io, given.port(), owner); }));
+        print_figure("bytes", bytes_each(clients, [&] { connections.emplace_back(io.get_executor(), given.port(), owner); }));
         return 0;
     }
     print_figure("bytes", bytes_each(clients, [&] {

@@ -72,7 +72,7 @@ private:
 class ByHand {
 public:
     ByHand(asio::io_context& io, std::uint16_t port, const std::vector<std::string>& keys, std::size_t rounds, bool is_one_command)
-        : keys_(keys.size()), replies_(is_one_command ? 1 : keys_), rounds_(rounds), connection_(io, port, *this) {
+        : keys_(keys.size()), replies_(is_one_command ? 1 : keys_), rounds_(rounds), connection_(io.get_executor(), port, *this) {
         std::vector<std::string_view> arguments{"MGET"};
         arguments.insert(arguments.end(), keys.begin(), keys.end());
         if (is_one_command) {

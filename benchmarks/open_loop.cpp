@@ -13,7 +13,7 @@ constexpr std::string_view key = "value:100";
 
 class FloorOpenLoop {
 public:
-    FloorOpenLoop(asio::io_context& io, std::uint16_t port, Pace& pace) : pace_(pace), connection_(io, port, *this) {
+    FloorOpenLoop(asio::io_context& io, std::uint16_t port, Pace& pace) : pace_(pace), connection_(io.get_executor(), port, *this) {
         connection_.read();
         // What is due at the same time goes into one write.
         pace.start(io, [this, &io](std::size_t) {

@@ -59,8 +59,8 @@ part_threads() { # one client shared by four threads
             for threads in 1 4; do
                 local contestant="$threads thread$([ $threads = 1 ] || echo s) $connections connection$([ $connections = 1 ] || echo s)"
                 figure "256 in flight" "$contestant" "$programs/threads" "$port" $threads $connections 256 "$(size 300000)"
-                figure "256 in flight of JSON" "$contestant" "$programs/threads" "$port" $threads $connections 256 "$(size 60000)" json
                 figure "256 in flight by hand" "$contestant" "$programs/threads" "$port" $threads $connections 256 "$(size 300000)" floor
+                figure "256 in flight of JSON" "$contestant" "$programs/threads" "$port" $threads $connections 256 "$(size 60000)" json
             done
         done
     done

@@ -4,6 +4,8 @@
 #include "floor.hpp"
 #include "library.hpp"
 
+#include <boost/asio/strand.hpp>
+
 #include <atomic>
 #include <deque>
 #include <string>
@@ -75,7 +77,9 @@ void run_floor(std::uint16_t port, std::size_t threads, std::size_t connections,
     const auto start = Clock::now();
     for (std::size_t i = 0; i < connections; ++i) {
         Run& run = runs.emplace_back(depth / connections, total / connections);
-        loops.emplace_back(io, port, run, command_of({"GET", "thread:" + std::to_string(i)}), use,
+        asio::any_io_executor executor = io.get_executor();
+        if (threads > 1) { executor = asio::make_strand(io); }
+        loops.emplace_back(executor, port, run, command_of({"GET", "thread:" + std::to_string(i)}), use,
                            FloorTuning::for_loop_of(run.depth(), 107));
     }
     run_in(io, threads);

@@ -4,6 +4,7 @@
 #include "library.hpp"
 
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -14,8 +15,8 @@ using namespace benchmark;
 /// The floor's loop, with commands that are made one by one and kept until their replies are there.
 class GivingLoop {
 public:
-    GivingLoop(asio::io_context& io, std::uint16_t port, Run& run, const std::string& command)
-        : run_(run), command_(command), connection_(io, port, *this, FloorTuning::for_loop_of(run.depth(), 5)) {
+    GivingLoop(const asio::any_io_executor& executor, std::uint16_t port, Run& run, const std::string& command, FloorTuning tuning)
+        : run_(run), command_(command), connection_(executor, port, *this, tuning) {
         run_.start();
         queue(run_.begin(run_.depth()));
         connection_.flush();
@@ -49,9 +50,9 @@ private:
 void run_floor(std::uint16_t port, std::string_view operation, std::string_view key, const std::string& value, Run& run) {
     if (operation == "give") {
         const std::string command = command_of({"SET", key, value});
-        asio::io_context io(1);
-        GivingLoop loop(io, port, run, command);
-        io.run();
+        run_tuned(run, 5, [&](const asio::any_io_executor& executor, Run& one, const FloorTuning& tuning) {
+            return std::make_unique<GivingLoop>(executor, port, one, command, tuning);
+        });
     } else if (operation == "get") {
         run_floor_loop(port, run, command_of({"GET", key}), value.size() + 7,
                        [&](std::string&& got) { require(got.size() == value.size(), "wrong value"); });

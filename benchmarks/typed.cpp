@@ -34,7 +34,7 @@ int main(int count, char** arguments) {
     asio::io_context io(1);
     if (given.text(2) == "floor") {
         FloorLoop loop(
-            io, given.port(), run, command_of({"GET", key}),
+            io.get_executor(), given.port(), run, command_of({"GET", key}),
             [](std::string&& text) {
                 const auto document = nlohmann::json::parse(text).get<Document>();
                 require(is_right(document), "not the document");

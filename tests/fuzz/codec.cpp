@@ -4,6 +4,7 @@
 #include <luzia/codec/binary_codecs.hpp>
 #include <luzia/codec/json_codec.hpp>
 #include <luzia/codec/raw_codec.hpp>
+#include <luzia/codec/tree_builder.hpp>
 
 #include <charconv>
 #include <cmath>
@@ -115,6 +116,29 @@ std::optional<__int128> integer_of(const luzia::MessagePackCodec&, std::string_v
     return is_negative ? value - (__int128(1) << (8 * (bytes.size() - 1))) : value;
 }
 
+json parsed_alone(const luzia::JsonCodec&, std::string_view bytes) { return json::parse(bytes, nullptr, false); }
+json parsed_alone(const luzia::CborCodec&, std::string_view bytes) { return json::from_cbor(bytes, true, false); }
+json parsed_alone(const luzia::MessagePackCodec&, std::string_view bytes) { return json::from_msgpack(bytes, true, false); }
+
+constexpr json::input_format_t format_of(const luzia::JsonCodec&) { return json::input_format_t::json; }
+constexpr json::input_format_t format_of(const luzia::CborCodec&) { return json::input_format_t::cbor; }
+constexpr json::input_format_t format_of(const luzia::MessagePackCodec&) { return json::input_format_t::msgpack; }
+
+/// A tree that is built over those of all inputs before, whether they were documents or not, is what nlohmann_json makes of this one.
+template <class Codec>
+void check_builder(const Codec& codec, std::string_view bytes, const std::optional<json>& whole) {
+    static luzia::codec::TreeBuilder<> builder(0);
+    builder.restart(luzia::JsonCodec::deepest);
+    const bool is_document = whole && json::sax_parse(bytes, &builder, format_of(codec));
+    if (whole) {
+        check(is_document, "what is decoded is built over another document as well");
+        const json alone = parsed_alone(codec, bytes);
+        check(is_same(builder.tree(), alone) && is_same(*whole, alone), "a document is what nlohmann_json makes of it");
+    } else if (std::same_as<Codec, luzia::JsonCodec>) {
+        static_cast<void>(json::sax_parse(bytes, &builder)); // leaves what it got to
+    }
+}
+
 template <class Codec>
 void check_codec(const Codec& codec, std::string_view bytes) {
     const std::optional<json> whole = decoded<json>(codec, bytes);
@@ -124,6 +148,7 @@ void check_codec(const Codec& codec, std::string_view bytes) {
         check(value.has_value() == is_signed && (!value || *value == *integer), "an integer has the value that its bytes say");
         check(!is_signed || whole, "an integer is a document");
     }
+    check_builder(codec, bytes, whole);
     if (!whole) { return check(!decoded<int>(codec, bytes), "what is a value is a document"); }
 
     check_number<int>(codec, bytes, *whole);
@@ -141,10 +166,6 @@ void check_codec(const Codec& codec, std::string_view bytes) {
         const auto seen = decoded<fuzzed::Seen>(codec, bytes);
         check(seen && is_same(seen->tree, *whole), "a conversion sees the whole document and nothing else");
     }
-    if constexpr (std::same_as<Codec, luzia::JsonCodec>) {
-        check(is_same(json::parse(bytes, nullptr, false), *whole), "a document is what nlohmann_json makes of it");
-    }
-
     const std::string again = codec.encode(*whole);
     const std::optional<json> copy = decoded<json>(codec, again);
     check(copy && is_same(*whole, *copy), "a document encoded again is decoded to the same", again);

@@ -20,9 +20,9 @@ KNOWN = [
     # While a turn of a client is.
     r"luzia::cache::Completions::Running::current",
     # Each thread's own: memory for its next document.
-    r"luzia::codec::KeptBuilder::kept",
-    r"luzia::codec::KeptBuilder::is_over",
-    r"luzia::codec::KeptBuilder::give_back\(.*\)::freed_then",
+    r"luzia::codec::KeptBuilder<.*>::kept",
+    r"luzia::codec::KeptBuilder<.*>::is_over",
+    r"luzia::codec::KeptBuilder<.*>::give_back\(.*\)::freed_then",
 ]
 GUARD = re.compile(r"^guard variable for ")
 

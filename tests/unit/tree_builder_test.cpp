@@ -18,8 +18,8 @@
 namespace {
 
 using luzia::JsonCodec;
-using luzia::codec::KeptBuilder;
-using luzia::codec::TreeBuilder;
+using KeptBuilder = luzia::codec::KeptBuilder<>;
+using TreeBuilder = luzia::codec::TreeBuilder<>;
 using nlohmann::json;
 
 constexpr std::size_t deepest = 512;
@@ -76,6 +76,8 @@ TEST(TreeBuilder, MakesOverAnyTreeWhatTheParserMakes) {
         const json expected = json::parse(text);
         ASSERT_EQ(built(builder, text), expected) << text;
         ASSERT_EQ(builder.tree().dump(), expected.dump());
+        const json copy = builder.tree(); // with JSON_DIAGNOSTICS this looks at whom each value belongs to
+        ASSERT_EQ(copy, expected);
         objects += expected.is_object() && expected.size() > 1 ? 1 : 0;
     }
     EXPECT_GT(objects, 50U) << "the documents are too simple";
@@ -114,16 +116,44 @@ TEST(TreeBuilder, ADocumentOfTheSameShapeIsWrittenOverTheOlderOne) {
 }
 
 TEST(TreeBuilder, RoomThatIsNotNeededIsFreed) {
+    const auto numbers = [](std::size_t count) {
+        std::string text = "[0";
+        for (std::size_t i = 1; i < count; ++i) {
+            text += ",0";
+        }
+        return text + "]";
+    };
     TreeBuilder builder(deepest);
-    std::string numbers = "0";
-    for (int i = 0; i < 2'000; ++i) {
-        numbers += ",0";
+    for (const std::size_t before : {10U, 100U, 2'000U}) {
+        built(builder, R"({"text":")" + std::string(before * 10, 'x') + R"(","list":)" + numbers(before) + "}");
+        const json& small = built(builder, R"({"text":"x","list":[1,{"a":["b"]}]})");
+        EXPECT_LT(small.at("text").get_ref<const std::string&>().capacity(), 2 * 33 + 2U);
+        EXPECT_LT(small.at("list").get_ref<const json::array_t&>().capacity(), 2 * 4 + 2U);
+        EXPECT_EQ(small.dump(), R"({"list":[1,{"a":["b"]}],"text":"x"})");
     }
-    built(builder, R"({"text":")" + std::string(10'000, 'x') + R"(","list":[)" + numbers + "]}");
-    const json& small = built(builder, R"({"text":"x","list":[1,{"a":"b"}]})");
-    EXPECT_LT(small.at("text").get_ref<const std::string&>().capacity(), 100U);
-    EXPECT_LT(small.at("list").get_ref<const json::array_t&>().capacity(), 100U);
-    EXPECT_EQ(small.dump(), R"({"list":[1,{"a":"b"}],"text":"x"})");
+}
+
+TEST(TreeBuilder, AnArrayThatShrinksKeepsItsElements) {
+    TreeBuilder builder(deepest);
+    built(builder, "[[1,2],0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]");
+    builder.restart(deepest);
+    builder.start_array(1);
+    builder.start_array(1);
+    builder.number_integer(3);
+    builder.end_array();
+    const auto* const inner = builder.tree().front().get_ptr<const json::array_t*>();
+    builder.end_array();
+    EXPECT_LT(builder.tree().get_ref<const json::array_t&>().capacity(), 10U);
+    EXPECT_EQ(builder.tree().front().get_ptr<const json::array_t*>(), inner) << "a copy of all that is in it takes long";
+    EXPECT_EQ(builder.tree().dump(), "[[3]]");
+}
+
+TEST(TreeBuilder, BinaryValuesKeepTheirSubtype) {
+    const auto extension = luzia::MessagePackCodec().decode<json>("\xd4\x05\x01");
+    ASSERT_TRUE(extension && extension->is_binary());
+    EXPECT_EQ(*extension, json::from_msgpack(std::string("\xd4\x05\x01")));
+    EXPECT_EQ(luzia::MessagePackCodec().encode(*extension), "\xd4\x05\x01");
+    EXPECT_FALSE(luzia::MessagePackCodec().decode<json>("\xc4\x01\x01")->get_binary().has_subtype());
 }
 
 TEST(TreeBuilder, EndsWhatNestsTooDeep) {
@@ -135,7 +165,7 @@ TEST(TreeBuilder, EndsWhatNestsTooDeep) {
     EXPECT_TRUE(json::sax_parse(R"([{"a":[[]]}])", &builder));
 }
 
-/// One whose conversion decodes something else meanwhile, and one whose conversion throws.
+/// One whose conversion decodes something else meanwhile.
 struct Nested {
     int outer = 0;
     std::vector<int> inner;
@@ -164,8 +194,12 @@ TEST(KeptBuilder, KeepsTheTreeOfASmallDocument) {
 }
 
 TEST(KeptBuilder, DoesNotKeepTheTreeOfALargeDocumentNorOneThatIsGivenAway) {
-    ASSERT_TRUE(JsonCodec().decode<std::string>('"' + std::string(KeptBuilder::largest_kept, 'x') + '"'));
-    EXPECT_TRUE(KeptBuilder::take(deepest)->tree().is_null());
+    const auto decode_text = [](std::size_t size) { return JsonCodec().decode<std::string>('"' + std::string(size - 2, 'x') + '"'); };
+    ASSERT_TRUE(decode_text(KeptBuilder::largest_kept));
+    EXPECT_TRUE(KeptBuilder::take(deepest)->tree().is_string());
+    ASSERT_TRUE(decode_text(KeptBuilder::largest_kept));
+    ASSERT_TRUE(decode_text(KeptBuilder::largest_kept + 1));
+    EXPECT_TRUE(KeptBuilder::take(deepest)->tree().is_null()) << "nor what was kept before";
     ASSERT_EQ(JsonCodec().decode<json>("[1,2]"), json({1, 2}));
     EXPECT_TRUE(KeptBuilder::take(deepest)->tree().is_null());
 }
@@ -179,17 +213,23 @@ TEST(KeptBuilder, AFailureKeepsNothing) {
 }
 
 TEST(KeptBuilder, CodecsShareItAndThreadsDoNot) {
-    const auto decode_all = [] {
-        for (int i = 0; i < 200; ++i) {
-            const std::vector<int> numbers{i, i + 1};
-            EXPECT_EQ(JsonCodec().decode<std::vector<int>>(JsonCodec().encode(numbers)), numbers);
-            EXPECT_EQ(luzia::CborCodec().decode<std::vector<int>>(luzia::CborCodec().encode(numbers)), numbers);
-            EXPECT_EQ(luzia::MessagePackCodec().decode<std::vector<int>>(luzia::MessagePackCodec().encode(numbers)), numbers);
-        }
+    const std::vector<int> numbers{1, 2, 3};
+    const void* builders[3] = {};
+    const auto note = [](const void*& builder) {
+        auto kept = KeptBuilder::take(deepest);
+        EXPECT_EQ(kept->tree(), json({1, 2, 3}));
+        builder = kept.get();
+        KeptBuilder::give_back(std::move(kept));
     };
-    std::thread other(decode_all);
-    decode_all();
-    other.join();
+    EXPECT_EQ(JsonCodec().decode<std::vector<int>>("[1,2,3]"), numbers);
+    note(builders[0]);
+    EXPECT_EQ(luzia::CborCodec().decode<std::vector<int>>(luzia::CborCodec().encode(numbers)), numbers);
+    note(builders[1]);
+    EXPECT_EQ(luzia::MessagePackCodec().decode<std::vector<int>>(luzia::MessagePackCodec().encode(numbers)), numbers);
+    note(builders[2]);
+    EXPECT_EQ(builders[0], builders[1]);
+    EXPECT_EQ(builders[1], builders[2]);
+    std::thread([] { EXPECT_TRUE(KeptBuilder::take(deepest)->tree().is_null()); }).join();
 }
 
 } // namespace

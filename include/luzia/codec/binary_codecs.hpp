@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +32,8 @@ struct CborCodec {
 
 /// Values as MessagePack. Nesting beyond 256 levels can't be decoded.
 struct MessagePackCodec {
+    static constexpr std::size_t deepest = 256; ///< the parser calls itself at each level
+
     template <class T>
     [[nodiscard]] std::string encode(const T& value) const {
         std::string bytes;
@@ -40,7 +43,7 @@ struct MessagePackCodec {
 
     template <class T>
     [[nodiscard]] std::optional<T> decode(std::string_view bytes) const {
-        return codec::read_binary<T>(bytes, nlohmann::json::input_format_t::msgpack, 256);
+        return codec::read_binary<T>(bytes, nlohmann::json::input_format_t::msgpack, deepest);
     }
 };
 

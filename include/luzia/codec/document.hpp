@@ -6,27 +6,31 @@
 
 #include <nlohmann/json.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace luzia::codec {
 
 /// What a thread keeps between two documents, so that the next one need not ask for its memory again: a tree of at most 16 KiB of text.
 /// Whoever reads a document takes it, and whoever comes meanwhile, a `from_json` that decodes something itself, has one of his own.
+template <class Json = nlohmann::json>
 class KeptBuilder {
 public:
+    using Builder = TreeBuilder<Json>;
     static constexpr std::size_t largest_kept = 16 * 1024;
 
-    [[nodiscard]] static std::unique_ptr<TreeBuilder> take(std::size_t deepest) {
-        if (kept == nullptr) { return std::make_unique<TreeBuilder>(deepest); }
+    [[nodiscard]] static std::unique_ptr<Builder> take(std::size_t deepest) {
+        if (kept == nullptr) { return std::make_unique<Builder>(deepest); }
         kept->restart(deepest);
-        return std::unique_ptr<TreeBuilder>(std::exchange(kept, nullptr));
+        return std::unique_ptr<Builder>(std::exchange(kept, nullptr));
     }
 
-    static void give_back(std::unique_ptr<TreeBuilder> builder) {
+    static void give_back(std::unique_ptr<Builder> builder) {
         [[maybe_unused]] static thread_local const AtThreadsEnd freed_then;
         if (!is_over && kept == nullptr) { kept = builder.release(); }
     }
@@ -40,24 +44,25 @@ private:
         }
     };
 
-    static inline thread_local TreeBuilder* kept = nullptr;
+    static inline thread_local Builder* kept = nullptr;
     static inline thread_local bool is_over = false;
 };
 
-/// Reads a document with nlohmann_json: `parse(TreeBuilder&)` says whether it succeeded. It may nest `limit` deep. Throws what a user's
+/// Reads a document with nlohmann_json: `parse(TreeBuilder<>&)` says whether it succeeded. It may nest `limit` deep. Throws what a user's
 /// `from_json` throws.
 template <class T, class Parse>
 [[nodiscard]] std::optional<T> read_document(std::string_view bytes, std::size_t limit, Parse parse) {
-    auto builder = KeptBuilder::take(limit);
+    static_assert(!std::is_pointer_v<T> && !std::same_as<T, std::string_view>, "the document that it would point into is gone");
+    auto builder = KeptBuilder<>::take(limit);
     if (!parse(*builder)) { return std::nullopt; }
     std::optional<T> value = detail::value_of<T>(std::move(builder->tree()));
-    if (bytes.size() <= KeptBuilder::largest_kept) { KeptBuilder::give_back(std::move(builder)); }
+    if (bytes.size() <= KeptBuilder<>::largest_kept) { KeptBuilder<>::give_back(std::move(builder)); }
     return value;
 }
 
 template <class T>
 [[nodiscard]] std::optional<T> read_json(std::string_view bytes, std::size_t limit) {
-    return read_document<T>(bytes, limit, [bytes](TreeBuilder& builder) {
+    return read_document<T>(bytes, limit, [bytes](TreeBuilder<>& builder) {
 #if NLOHMANN_JSON_VERSION_MAJOR == 3 && NLOHMANN_JSON_VERSION_MINOR <= 12
         // What `sax_parse` does. But that one chooses a format when it is called: each file would compile its readers of four binary ones.
         auto input = nlohmann::detail::input_adapter(bytes);
@@ -70,7 +75,7 @@ template <class T>
 
 template <class T>
 [[nodiscard]] std::optional<T> read_binary(std::string_view bytes, nlohmann::json::input_format_t format, std::size_t limit) {
-    return read_document<T>(bytes, limit, [&](TreeBuilder& builder) { return nlohmann::json::sax_parse(bytes, &builder, format); });
+    return read_document<T>(bytes, limit, [&](TreeBuilder<>& builder) { return nlohmann::json::sax_parse(bytes, &builder, format); });
 }
 
 } // namespace luzia::codec

@@ -14,16 +14,16 @@ namespace luzia::codec {
 
 /// Makes the tree that nlohmann_json's own parser makes: of members with one name the last one stays. Where the tree that it finds has the
 /// same shape, as that of the document before often has, no memory is asked for: strings, elements and members are overwritten. What the
-/// older tree had more is freed, and room that is more than twice what is needed too, so that a tree never keeps more than a few times the
-/// memory of its last document. It ends a parse that nests too deep.
+/// older tree had more is freed, and so is room of more than twice what is needed, so that a tree never grows to more than a few times what
+/// its document takes. It ends a parse that nests too deep. `Json` is `nlohmann::json`, whose name says how it was configured.
+template <class Json = nlohmann::json>
 class TreeBuilder {
 public:
-    using Json = nlohmann::json;
-    using number_integer_t = Json::number_integer_t;
-    using number_unsigned_t = Json::number_unsigned_t;
-    using number_float_t = Json::number_float_t;
-    using string_t = Json::string_t;
-    using binary_t = Json::binary_t;
+    using number_integer_t = typename Json::number_integer_t;
+    using number_unsigned_t = typename Json::number_unsigned_t;
+    using number_float_t = typename Json::number_float_t;
+    using string_t = typename Json::string_t;
+    using binary_t = typename Json::binary_t;
 
     explicit TreeBuilder(std::size_t deepest) noexcept : deepest_(deepest) {}
 
@@ -42,11 +42,12 @@ public:
     bool number_integer(number_integer_t value) { return put(value); }
     bool number_unsigned(number_unsigned_t value) { return put(value); }
     bool number_float(number_float_t value, const string_t& /*text*/) { return put(value); }
-    bool binary(binary_t& value) { return put(Json::binary(std::move(value))); }
+    bool binary(binary_t& value) { return put(std::move(value)); }
 
     bool string(const string_t& value) {
         Json& place = next();
-        if (auto* const older = place.get_ptr<string_t*>(); older != nullptr && older->capacity() / 2 <= value.size() + spare) {
+        if (auto* const older = place.template get_ptr<string_t*>();
+            older != nullptr && older->capacity() / 2 <= value.size() + spare_bytes) {
             *older = value;
         } else {
             place = value;
@@ -57,27 +58,26 @@ public:
     bool start_object(std::size_t /*size*/) {
         Json& place = next();
         if (!place.is_object()) { place = Json::object(); }
-        return open({&place, read_.size(), !place.empty()});
+        return open({&place, !place.empty(), nullptr, read_.size()});
     }
 
     bool key(const string_t& name) {
-        const Level& level = open_.back();
-        Json& object = *level.value;
-        const auto older = level.has_older ? object.find(name) : object.end();
-        read_.push_back(older != object.end() ? &*older : &object[name]);
+        Level& level = open_.back();
+        const auto older = level.has_older ? level.value->find(name) : level.value->end();
+        level.member = older != level.value->end() ? &*older : &(*level.value)[name];
+        if (level.has_older) { read_.push_back(level.member); }
         return true;
     }
 
     bool end_object() {
         const Level level = close();
+        if (!level.has_older) { return true; }
+        auto& members = level.value->template get_ref<typename Json::object_t&>();
         const auto first = read_.begin() + static_cast<std::ptrdiff_t>(level.start);
-        if (level.has_older) {
-            auto& members = level.value->get_ref<Json::object_t&>();
-            std::sort(first, read_.end());
-            const auto last = std::unique(first, read_.end());
-            if (static_cast<std::size_t>(last - first) < members.size()) {
-                std::erase_if(members, [&](const auto& member) { return !std::binary_search(first, last, &member.second); });
-            }
+        std::sort(first, read_.end());
+        const auto last = std::unique(first, read_.end()); // a name may stand twice
+        if (static_cast<std::size_t>(last - first) < members.size()) {
+            std::erase_if(members, [&](const auto& member) { return !std::binary_search(first, last, &member.second); });
         }
         read_.erase(first, read_.end());
         return true;
@@ -86,28 +86,35 @@ public:
     bool start_array(std::size_t /*size*/) {
         Json& place = next();
         if (!place.is_array()) { place = Json::array(); }
-        return open({&place, 0, false});
+        return open({&place, false, nullptr, 0});
     }
 
     bool end_array() {
         const Level level = close();
-        auto& elements = level.value->get_ref<Json::array_t&>();
+        auto& elements = level.value->template get_ref<Array&>();
         elements.resize(level.start);
-        if (elements.capacity() / 2 > elements.size() + spare) { *level.value = Json(std::as_const(*level.value)); }
+        if (elements.capacity() / 2 > elements.size() + spare_elements) {
+            *level.value = Array(std::make_move_iterator(elements.begin()), std::make_move_iterator(elements.end()));
+        }
         return true;
     }
 
-    bool parse_error(std::size_t /*where*/, const std::string& /*token*/, const Json::exception& /*error*/) { return false; }
+    bool parse_error(std::size_t /*where*/, const std::string& /*token*/, const typename Json::exception& /*error*/) { return false; }
 
 private:
+    using Array = typename Json::array_t;
+
     /// An array or object that is being read.
     struct Level {
         Json* value;
-        std::size_t start; ///< elements of the array, or where the members of the object begin in `read_`
-        bool has_older;    ///< an object that has members of the older one
+        bool has_older;    ///< an object that had members when its reading began
+        Json* member;      ///< of an object, what comes next
+        std::size_t start; ///< of an array, how much has come; of an object, where its members begin in `read_`
     };
 
-    static constexpr std::size_t spare = 32; ///< so much room is never too much
+    // So much room is never too much.
+    static constexpr std::size_t spare_bytes = 32;
+    static constexpr std::size_t spare_elements = 2;
 
     template <class Value>
     bool put(Value&& value) {
@@ -130,16 +137,16 @@ private:
     [[nodiscard]] Json& next() {
         if (open_.empty()) { return tree_; }
         Level& level = open_.back();
-        auto* const elements = level.value->get_ptr<Json::array_t*>();
-        if (elements == nullptr) { return *read_.back(); }
+        if (!level.value->is_array()) { return *level.member; }
+        auto& elements = level.value->template get_ref<Array&>();
         const std::size_t place = level.start++;
-        return place < elements->size() ? (*elements)[place] : level.value->emplace_back();
+        return place < elements.size() ? elements[place] : level.value->emplace_back();
     }
 
     Json tree_;
     std::size_t deepest_;
     std::vector<Level> open_;
-    std::vector<Json*> read_; ///< members of what is open, the last one's value being what comes next where that is an object
+    std::vector<Json*> read_; ///< of each open object that has older members, those that have come
 };
 
 } // namespace luzia::codec
