@@ -255,10 +255,13 @@ private:
     std::size_t payload_left_ = 0; ///< with its line end
 };
 
+[[nodiscard]] inline std::string command_of(std::span<const std::string_view> arguments) {
+    luzia::redis::Bytes command;
+    luzia::redis::append_command(command, arguments);
+    return std::string(command.view());
+}
 [[nodiscard]] inline std::string command_of(std::initializer_list<std::string_view> arguments) {
-    std::string command;
-    luzia::redis::append_command(command, {arguments.begin(), arguments.size()});
-    return command;
+    return command_of(std::span(arguments.begin(), arguments.size()));
 }
 
 /// The closed loop: `depth` commands kept in flight, what is read answered with as many new ones. `use` gets each value.

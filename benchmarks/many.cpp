@@ -76,7 +76,7 @@ public:
         std::vector<std::string_view> arguments{"MGET"};
         arguments.insert(arguments.end(), keys.begin(), keys.end());
         if (is_one_command) {
-            luzia::redis::append_command(command_, arguments);
+            command_ = command_of(arguments);
         } else {
             for (const std::string& key : keys) {
                 command_ += command_of({"GET", key});

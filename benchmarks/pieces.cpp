@@ -91,12 +91,12 @@ void read_replies(State& state) {
 BENCHMARK(read_replies)->Name("read a reply of bytes:")->Arg(1)->Arg(100)->Arg(1024)->Arg(16 * 1024);
 
 void append_command(State& state) {
-    std::string out;
+    luzia::redis::Bytes out;
     const std::array<std::string_view, 2> get{"GET", "org:123:metrics"};
     for (auto _ : state) {
         if (out.size() > 60'000) { out.clear(); }
         luzia::redis::append_command(out, get);
-        ::benchmark::DoNotOptimize(out.data());
+        ::benchmark::DoNotOptimize(out.view().data());
     }
 }
 BENCHMARK(append_command)->Name("append a GET");

@@ -42,14 +42,14 @@ public:
     [[nodiscard]] std::string url() const { return "redis://127.0.0.1:" + std::to_string(port_); }
 
     FakeServer& expect(std::initializer_list<std::string_view> command) {
-        std::string bytes;
+        luzia::redis::Bytes bytes;
         luzia::redis::append_command(bytes, {command.begin(), command.size()});
-        return add([this, bytes](Socket& socket) { read_exactly(socket, bytes); });
+        return add([this, text = std::string(bytes.view())](Socket& socket) { read_exactly(socket, text); });
     }
     FakeServer& expect(const std::vector<std::string>& command) {
-        std::string bytes;
+        luzia::redis::Bytes bytes;
         luzia::redis::append_command(bytes, std::vector<std::string_view>(command.begin(), command.end()));
-        return add([this, bytes](Socket& socket) { read_exactly(socket, bytes); });
+        return add([this, text = std::string(bytes.view())](Socket& socket) { read_exactly(socket, text); });
     }
     FakeServer& reply(std::string bytes) {
         return add([bytes = std::move(bytes)](Socket& socket) { send(socket, bytes); });

@@ -42,15 +42,62 @@ using namespace std::chrono_literals;
 using namespace std::string_literals;
 using luzia::redis::append_command;
 using luzia::redis::Backoff;
+using luzia::redis::Bytes;
 using luzia::redis::IntegerArgument;
 using luzia::redis::next_backoff;
 using std::chrono::milliseconds;
 
 std::string encoded(const std::vector<std::string>& arguments) {
     const std::vector<std::string_view> views(arguments.begin(), arguments.end());
-    std::string bytes;
+    Bytes bytes;
     append_command(bytes, views);
-    return bytes;
+    return std::string(bytes.view());
+}
+
+// Bytes.
+
+TEST(Bytes, AreAppendedToAndGiveAwayWhatTheyHold) {
+    Bytes bytes;
+    EXPECT_TRUE(bytes.empty());
+    EXPECT_EQ(bytes.view(), "");
+    bytes.append("");
+    std::string expected;
+    for (std::size_t size = 0; size < 300; ++size) {
+        const std::string more(size, static_cast<char>('a' + size % 26));
+        bytes.append(more);
+        expected += more;
+        ASSERT_EQ(bytes.view(), expected);
+        ASSERT_LE(bytes.size(), bytes.capacity());
+    }
+    const char* const where = bytes.view().data();
+    Bytes moved = std::move(bytes);
+    EXPECT_EQ(moved.view().data(), where);
+    EXPECT_EQ(moved.view(), expected);
+    bytes = Bytes();
+    bytes.append("new");
+    bytes.swap(moved);
+    EXPECT_EQ(moved.view(), "new");
+    EXPECT_EQ(bytes.view(), expected);
+    moved = std::move(bytes);
+    EXPECT_EQ(moved.view().data(), where);
+}
+
+TEST(Bytes, KeepTheirRoomWhereTheyAreCleared) {
+    Bytes bytes;
+    bytes.reserve(1000);
+    const std::size_t capacity = bytes.capacity();
+    EXPECT_GE(capacity, 1000U);
+    char* const at = bytes.room_for(3);
+    std::copy_n("abcd", 4, at);
+    bytes.end_at(at + 3);
+    EXPECT_EQ(bytes.view(), "abc");
+    bytes.clear();
+    EXPECT_TRUE(bytes.empty());
+    bytes.append("de");
+    EXPECT_EQ(bytes.view(), "de");
+    EXPECT_EQ(bytes.view().data(), at);
+    bytes.reserve(10);
+    EXPECT_EQ(bytes.capacity(), capacity);
 }
 
 // Commands.
@@ -76,11 +123,12 @@ TEST(Command, IsAnArrayOfBulkStrings) {
 }
 
 TEST(Command, IsAppendedToWhatIsThere) {
-    std::string bytes = "before";
+    Bytes bytes;
+    bytes.append("before");
     const std::vector<std::string_view> ping{"PING"};
     append_command(bytes, ping);
     append_command(bytes, ping);
-    EXPECT_EQ(bytes, "before*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n");
+    EXPECT_EQ(bytes.view(), "before*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n");
 }
 
 TEST(Command, EqualsWhatHiredisFormatsForAnyArguments) {
@@ -466,11 +514,7 @@ std::size_t move_all(Outbox& outbox, std::string& buffer, InFlight& in_flight) {
     return dropped;
 }
 
-std::string wire(std::string_view argument) {
-    std::string bytes;
-    append_command(bytes, std::span(&argument, 1));
-    return bytes;
-}
+std::string wire(std::string_view argument) { return encoded({std::string(argument)}); }
 
 TEST(Outbox, WritesCommandsInTheOrderInWhichTheyCame) {
     Outbox outbox;
@@ -505,8 +549,8 @@ TEST(Outbox, ACommandThatThereIsNoMemoryForLeavesNothingBehind) {
     Handler second(2);
     std::string buffer;
     append(outbox, "one", &first);
-    // No string can be that long, so that the attempt fails as an exhausted memory would; the bytes are never looked at.
-    const std::array<std::string_view, 3> huge{"SET", "key", std::string_view("", std::string().max_size())};
+    // Nothing can be that long, so that the attempt fails as an exhausted memory would; the bytes are never looked at.
+    const std::array<std::string_view, 3> huge{"SET", "key", std::string_view("", Bytes::max_size())};
     EXPECT_THROW(static_cast<void>(outbox.append(huge, &second, TimePoint())), std::length_error);
     append(outbox, "two", &second);
 
@@ -685,7 +729,7 @@ TEST(Outbox, ABatchIsSmallUnlessItsOneCommandIsNot) {
         EXPECT_TRUE(batch.payloads().empty());
         EXPECT_LE(batch.size(), std::max(Outbox::batch_bytes, wire(large).size()));
         EXPECT_GT(batch.size(), 0U);
-        moved += batch.text;
+        moved += batch.text.view();
         ++batches;
     }
     EXPECT_TRUE(moved == expected);
@@ -704,12 +748,7 @@ Ticket append_payload(Outbox& outbox, std::string& value, ReplyHandler* handler)
     return outbox.append(arguments, handler, start, &value).ticket;
 }
 
-std::string wire_of_set(std::string_view value) {
-    const std::array<std::string_view, 3> arguments{"SET", "key", value};
-    std::string bytes;
-    append_command(bytes, arguments);
-    return bytes;
-}
+std::string wire_of_set(std::string_view value) { return encoded({"SET", "key", std::string(value)}); }
 
 class Gathered final : public Burst::Sink {
 public:
@@ -1136,11 +1175,11 @@ ConnectionOptions full_options() {
 using Progress = Handshake::Progress;
 
 std::string commands(const std::vector<std::vector<std::string_view>>& all) {
-    std::string bytes;
+    Bytes bytes;
     for (const auto& command : all) {
         append_command(bytes, command);
     }
-    return bytes;
+    return std::string(bytes.view());
 }
 
 TEST(Handshake, SaysWhatTheOptionsAskForAndPingWhereNothingIsDue) {

@@ -100,15 +100,10 @@ struct LookupCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        // What is asked with is a copy here: this may be gone before the backend has done with it.
-        if (key.size() <= longest_kept) {
-            std::array<char, longest_kept> sent;
-            return ask(state, operation, Verb::get, std::string_view(sent.data(), key.copy(sent.data(), sent.size())));
-        }
-        // Of a long key no more is kept than a log line shows, lest it be in memory twice while the command waits.
-        constexpr std::size_t shown = 65;
-        const std::string whole = std::exchange(key, key.substr(0, shown));
-        ask(state, operation, Verb::get, whole);
+        // This may be gone before the backend has done with the key. Of a long one no more is kept than a log line shows, lest it be in
+        // memory twice while the command waits.
+        const Key sent = key.take(shown);
+        ask(state, operation, Verb::get, sent);
     }
 
     template <class State>
@@ -117,7 +112,7 @@ struct LookupCall {
         return Lookup<T>(std::move(value), answer.outcome, answer.error);
     }
 
-    std::string key;
+    Key key;
 
 protected:
     /// Counts the answer, which becomes a failure where its bytes are no value.
@@ -143,7 +138,7 @@ protected:
     }
 
 private:
-    static constexpr std::size_t longest_kept = 256;
+    static constexpr std::size_t shown = 65; // in a log line
 };
 
 template <class T>
@@ -170,7 +165,7 @@ struct SetCall {
         }
         if (error) { return operation.on_answer(Answer::failure(error)); }
         // Moved here to end here: while the command waits, its bytes are in memory once.
-        const std::string sent_key = std::move(key);
+        const Key sent_key = std::move(key);
         std::string sent_value = std::move(encoded.bytes);
         const std::string_view one_key(sent_key);
         const std::string_view one_value(sent_value);
@@ -189,7 +184,7 @@ struct SetCall {
         return {answer.count, answer.outcome, answer.error};
     }
 
-    std::string key;
+    Key key;
     Encoded encoded;
     Ttl ttl;
 };
@@ -200,7 +195,7 @@ struct EffectCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        const std::string sent_key = std::move(key);
+        const Key sent_key = std::move(key);
         if (verb != Verb::remove_matching) { return ask(state, operation, verb, sent_key, ttl); }
         const std::string_view pattern(sent_key);
         Request request;
@@ -216,7 +211,7 @@ struct EffectCall {
     }
 
     Verb verb;
-    std::string key;
+    Key key;
     Ttl ttl;
 };
 
@@ -225,7 +220,7 @@ struct ContainsCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        const std::string sent_key = std::move(key);
+        const Key sent_key = std::move(key);
         ask(state, operation, Verb::contains, sent_key);
     }
 
@@ -234,7 +229,7 @@ struct ContainsCall {
         return answer.outcome == Outcome::hit;
     }
 
-    std::string key;
+    Key key;
 };
 
 struct TimeToLiveCall {
@@ -242,7 +237,7 @@ struct TimeToLiveCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        const std::string sent_key = std::move(key);
+        const Key sent_key = std::move(key);
         ask(state, operation, Verb::time_to_live, sent_key);
     }
 
@@ -252,7 +247,7 @@ struct TimeToLiveCall {
         return answer.ttl.value();
     }
 
-    std::string key;
+    Key key;
 };
 
 struct PingCall {

@@ -195,7 +195,7 @@ public:
     [[nodiscard]] auto get_many(Keys&& keys, Token&& token = Token()) {
         return start(
             [&] {
-                return cache::GetManyCall<T>{std::make_shared<const std::vector<std::string>>(full_keys(keys)), {}};
+                return cache::GetManyCall<T>{std::make_shared<const std::vector<cache::Key>>(full_keys(keys)), {}};
             },
             std::forward<Token>(token));
     }
@@ -315,8 +315,8 @@ private:
     }
 
     template <class Keys>
-    [[nodiscard]] std::vector<std::string> full_keys(Keys& keys) const {
-        std::vector<std::string> full;
+    [[nodiscard]] std::vector<cache::Key> full_keys(Keys& keys) const {
+        std::vector<cache::Key> full;
         for (auto&& key : keys) {
             full.push_back(state_->full_key(key));
         }

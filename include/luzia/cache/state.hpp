@@ -4,6 +4,7 @@
 #include <luzia/backend/glob.hpp>
 #include <luzia/cache/completions.hpp>
 #include <luzia/cache/counters.hpp>
+#include <luzia/cache/key.hpp>
 #include <luzia/cache/options.hpp>
 #include <luzia/core/event_log.hpp>
 #include <luzia/core/text.hpp>
@@ -29,13 +30,8 @@ public:
           prefix_(options.key_prefix),
           escaped_prefix_(backend::glob_escaped(options.key_prefix)) {}
 
-    [[nodiscard]] std::string full_key(std::string_view key) const {
-        if (prefix_.empty()) { return std::string(key); }
-        std::string full;
-        full.reserve(prefix_.size() + key.size());
-        return full.append(prefix_).append(key);
-    }
-    [[nodiscard]] std::string full_pattern(std::string_view glob) const { return std::string(escaped_prefix_).append(glob); }
+    [[nodiscard]] Key full_key(std::string_view key) const { return {prefix_, key}; }
+    [[nodiscard]] Key full_pattern(std::string_view glob) const { return {escaped_prefix_, glob}; }
 
     /// What is wrong with a key; the prefix does not make an empty one whole.
     [[nodiscard]] error_code check_key(std::string_view full) const noexcept {

@@ -1,114 +1,89 @@
-// redis/command.hpp: commands as bytes. Appended straight to the output buffer, where hiredis's formatter would allocate one for each.
+// redis/command.hpp: commands as bytes. Written straight into the output, where hiredis's formatter would allocate one for each.
 #pragma once
+
+#include <luzia/redis/bytes.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 
 namespace luzia::redis {
 
 namespace detail {
 
-/// Gathers what is short, so that a command of short arguments is appended as one. The room for it is the caller's: in here, each byte
-/// written could be one of the pointers.
+/// Where a command is written: there is room for all of it.
 class CommandWriter {
 public:
-    static constexpr std::size_t longest_gathered = 128;
-    using Room = char[2 * longest_gathered];
+    static constexpr std::size_t longest_header = 24; ///< and the end of a line
 
-    CommandWriter(std::string& out, Room& room) noexcept : out_(&out), room_(room), end_(room) {}
+    explicit CommandWriter(char* at) noexcept : at_(at) {}
 
-    void header(char type, std::size_t number) {
-        make_room(longest_header);
-        *end_++ = type;
+    void header(char type, std::size_t number) noexcept {
+        *at_++ = type;
         if (number < 10) {
-            *end_++ = static_cast<char>('0' + number);
+            *at_++ = static_cast<char>('0' + number);
         } else {
-            end_ = std::to_chars(end_, end_ + longest_header - 3, number).ptr;
+            at_ = std::to_chars(at_, at_ + longest_header, number).ptr;
         }
         line_end();
     }
-
-    void text(std::string_view bytes) {
-        if (bytes.size() > longest_gathered) {
-            flush();
-            out_->append(bytes);
-            make_room(longest_header);
-        } else {
-            make_room(bytes.size() + longest_header);
-            end_ = std::copy(bytes.begin(), bytes.end(), end_);
-        }
+    void text(std::string_view bytes) noexcept {
+        at_ = std::copy(bytes.begin(), bytes.end(), at_);
         line_end();
     }
-
-    void flush() {
-        out_->append(room_, static_cast<std::size_t>(end_ - room_));
-        end_ = room_;
-    }
+    [[nodiscard]] const char* end() const noexcept { return at_; }
 
 private:
-    static constexpr std::size_t longest_header = 24;
-
-    void make_room(std::size_t size) {
-        if (static_cast<std::size_t>(room_ + sizeof(Room) - end_) < size) { flush(); }
-    }
-
     void line_end() noexcept {
-        *end_++ = '\r';
-        *end_++ = '\n';
+        *at_++ = '\r';
+        *at_++ = '\n';
     }
 
-    std::string* out_;
-    char* room_;
-    char* end_;
+    char* at_;
 };
 
 } // namespace detail
 
+/// What `append_command` appends at most.
+[[nodiscard]] inline std::size_t longest_command_size(std::span<const std::string_view> arguments) noexcept {
+    std::size_t size = detail::CommandWriter::longest_header;
+    for (const std::string_view argument : arguments) {
+        size += detail::CommandWriter::longest_header + argument.size() + 2;
+    }
+    return size;
+}
+
 /// Appends one command in the form that every Redis reads: an array of bulk strings. Arguments are bytes; anything may be in them.
-inline void append_command(std::string& out, std::span<const std::string_view> arguments) {
-    detail::CommandWriter::Room room;
-    detail::CommandWriter writer(out, room);
+inline void append_command(Bytes& out, std::span<const std::string_view> arguments) {
+    detail::CommandWriter writer(out.room_for(longest_command_size(arguments)));
     writer.header('*', arguments.size());
     for (const std::string_view argument : arguments) {
         writer.header('$', argument.size());
         writer.text(argument);
     }
-    writer.flush();
+    out.end_at(writer.end());
 }
 
 /// The same but for the bytes of `payload`, which is one of the arguments. Returns where they belong.
-inline std::size_t append_command_around(std::string& out, std::span<const std::string_view> arguments, const std::string& payload) {
-    std::size_t place = 0;
-    detail::CommandWriter::Room room;
-    detail::CommandWriter writer(out, room);
+inline std::size_t append_command_around(Bytes& out, std::span<const std::string_view> arguments, std::string_view payload) {
+    detail::CommandWriter writer(out.room_for(longest_command_size(arguments) - payload.size()));
     writer.header('*', arguments.size());
+    std::size_t place = 0;
     for (const std::string_view argument : arguments) {
         writer.header('$', argument.size());
         if (argument.data() == payload.data()) {
-            writer.flush();
+            out.end_at(writer.end());
             place = out.size();
             writer.text({});
         } else {
             writer.text(argument);
         }
     }
-    writer.flush();
+    out.end_at(writer.end());
     return place;
-}
-
-/// What `append_command` appends at most.
-[[nodiscard]] inline std::size_t longest_command_size(std::span<const std::string_view> arguments) noexcept {
-    constexpr std::size_t header = 24;
-    std::size_t size = header;
-    for (const std::string_view argument : arguments) {
-        size += header + argument.size() + 2;
-    }
-    return size;
 }
 
 /// An integer as an argument, without a string of its own.

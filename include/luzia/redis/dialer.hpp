@@ -242,7 +242,7 @@ private:
 
     [[gnu::cold]] void shake_hands() {
         handshake_.emplace(options_);
-        link_->outgoing.text = handshake_->bytes();
+        link_->outgoing.text.append(handshake_->bytes());
         link_->write();
         link_->read();
     }

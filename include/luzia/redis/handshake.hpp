@@ -37,7 +37,7 @@ public:
         if (stages_.empty()) { add(Stage::ping, {"PING"}); }
     }
 
-    [[nodiscard]] const std::string& bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::string_view bytes() const noexcept { return bytes_.view(); }
 
     /// Takes the next answer.
     [[gnu::cold]] [[nodiscard]] Progress next(const hiredis::Reply& reply) {
@@ -87,7 +87,7 @@ private:
         return text + " was refused: " + printable_server_text(reply.text());
     }
 
-    std::string bytes_;
+    Bytes bytes_;
     std::vector<Stage> stages_;
     std::size_t answered_ = 0;
     std::string user_;

@@ -82,7 +82,7 @@ public:
         written_ = 0;
         is_writing_ = false;
         outgoing.clear();
-        if (outgoing.text.capacity() > largest_kept) { outgoing.text = std::string(); }
+        if (outgoing.text.capacity() > largest_kept) { outgoing.text = Bytes(); }
         return true;
     }
 

@@ -48,7 +48,7 @@ struct Payload {
 /// What is written as one: text, and payloads in the order of their places.
 class Wire {
 public:
-    std::string text;
+    Bytes text;
 
     [[nodiscard]] const std::vector<Payload>& payloads() const noexcept { return payloads_; }
     [[nodiscard]] std::size_t size() const noexcept { return text.size() + payload_bytes_; }
@@ -68,7 +68,7 @@ public:
     /// Calls `use` with every piece, in the order of the wire; some are empty.
     template <class Use>
     void for_each_piece(Use use) const {
-        const std::string_view whole = text;
+        const std::string_view whole = text.view();
         std::size_t begin = 0;
         for (const Payload& payload : payloads_) {
             use(whole.substr(begin, payload.place - begin));
@@ -80,7 +80,7 @@ public:
     /// Makes text of everything.
     void join() {
         if (payloads_.empty()) { return; }
-        std::string joined;
+        Bytes joined;
         joined.reserve(size());
         for_each_piece([&](std::string_view piece) { joined.append(piece); });
         text = std::move(joined);
@@ -280,7 +280,7 @@ public:
         const std::size_t longest = longest_command_size(arguments);
         const std::size_t longest_text = longest - (payload != nullptr ? payload->size() : 0);
         Batch& batch = room_for(longest);
-        std::string& out = batch.wire.text;
+        Bytes& out = batch.wire.text;
         const std::size_t before = batch.wire.size();
         if (out.size() + longest_text > out.capacity()) {
             out.reserve(std::max(out.size() + longest_text, std::min(2 * out.capacity(), batch_bytes)));
@@ -348,7 +348,7 @@ private:
             if (has_payload) { text -= payload->bytes.size(); }
             if (is_wanted(command)) {
                 if (has_payload) { wanted.wire.add({std::move(payload->bytes), wanted.wire.text.size() + payload->place - offset}); }
-                wanted.wire.text.append(oldest.wire.text, offset, text);
+                wanted.wire.text.append(oldest.wire.text.view().substr(offset, text));
                 wanted.commands.push_back(command);
             } else {
                 dropped += command.cost;
@@ -374,13 +374,13 @@ private:
     }
 
     /// The next batch grows into the memory of one that is gone.
-    void recycle(std::string& text) noexcept {
+    void recycle(Bytes& text) noexcept {
         if (text.capacity() > 2 * batch_bytes) { return; }
         spare_text_.swap(text);
         spare_text_.clear();
     }
 
-    std::string spare_text_;
+    Bytes spare_text_;
     std::size_t bytes_ = 0;
     Ticket next_ticket_ = 1;
 };

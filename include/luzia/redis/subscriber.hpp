@@ -229,7 +229,7 @@ private:
 
     // Confined to the strand.
     std::unordered_map<std::string, Kind> wanted_;
-    std::string unsent_;
+    Bytes unsent_;
     std::size_t owed_ = 0;
     Clock::time_point quiet_since_{};
     bool is_armed_ = false;
