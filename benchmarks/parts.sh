@@ -152,7 +152,7 @@ compile_with() { # compiler
     compile() { # case, contestant, source, argument...
         figure "$1" "$2" python3 benchmarks/compile/measure.py "${1%% *}" "${@:3}"
     }
-    for ((round = 0; round < $(times 2); ++round)); do
+    for ((round = 0; round < $(times 3); ++round)); do
         compile "$1 -O2" baseline benchmarks/compile/baseline.cpp "${libraries[@]}"
         [ "$mode/$1" != quick/clang++ ] || return 0
         compile "$1 -O2" luzia benchmarks/compile/luzia.cpp -Iinclude "${libraries[@]}" -lhiredis
@@ -172,10 +172,10 @@ part_compile_gcc() { compile_with g++; }     # a program of 20 lines
 part_compile_clang() { compile_with clang++; }
 
 part_growth() { # whether an operation costs the same however many there are
-    local round depth connections keys
-    for ((round = 0; round < $(times 3); ++round)); do
+    local round depth connections contestant keys
+    for ((round = 0; round < $(times 7); ++round)); do
         for depth in 1 10 100 1000 10000 100000; do
-            for contestant in floor luzia; do
+            for contestant in $(in_turn $round floor luzia); do
                 closed_loop "$depth pending" $contestant get $depth "$(size $((depth == 1 ? 10000 : depth < 1000 ? 200000 : depth < 100000 ? 400000 : 2000000)) $depth)"
             done
         done

@@ -388,8 +388,15 @@ TYPED_TEST_P(BackendContract, AnyTokenWorks) {
     auto found = cache.template get<int>("future", asio::use_future);
     EXPECT_EQ(found.get(), 2);
     auto later = cache.template get<int>("future"); // deferred: nothing has begun
-    auto by_deferred = std::move(later)(asio::use_future);
-    EXPECT_EQ(by_deferred.get(), 2);
+    auto once = later(asio::use_future);
+    EXPECT_EQ(once.get(), 2);
+    auto again = std::move(later)(asio::use_future);
+    EXPECT_EQ(again.get(), 2);
+    const auto write = cache.set("future", 3);
+    for (int i = 0; i < 2; ++i) {
+        auto written = write(asio::use_future);
+        EXPECT_EQ(written.get().count, 1U);
+    }
     auto drained = cache.drain(asio::use_future);
     EXPECT_TRUE(drained.get());
     auto detached = cache.template get<int>("detached", asio::use_future);

@@ -399,12 +399,14 @@ cache::StateBase state_with(const std::string& prefix) {
     return cache::StateBase(options);
 }
 
+std::string text_of(const cache::Key& key) { return std::string(std::string_view(key)); }
+
 TEST(Keys, ThePrefixStandsBeforeEveryKeyAndIsLiteralInPatterns) {
     const cache::StateBase plain = state_with("");
-    EXPECT_EQ(plain.full_key("key").view(), "key");
-    EXPECT_EQ(plain.full_pattern("org:*").view(), "org:*");
+    EXPECT_EQ(text_of(plain.full_key("key")), "key");
+    EXPECT_EQ(text_of(plain.full_pattern("org:*")), "org:*");
     const cache::StateBase nasty = state_with("a*[b]?\\:");
-    EXPECT_EQ(nasty.full_key("k\0y"s).view(), "a*[b]?\\:k\0y"s);
+    EXPECT_EQ(text_of(nasty.full_key("k\0y"s)), "a*[b]?\\:k\0y"s);
     EXPECT_TRUE(backend::glob_matches(nasty.full_pattern("org:*"), nasty.full_key("org:1")));
     EXPECT_FALSE(backend::glob_matches(nasty.full_pattern("org:*"), "aXb?\\:org:1"));
     EXPECT_FALSE(backend::glob_matches(nasty.full_pattern("*"), "abX\\:org:1"));
@@ -415,24 +417,31 @@ TEST(Keys, OfEveryLengthAreWholeWhereverTheyGo) {
     for (std::size_t size = 0; size <= 200; ++size, text += static_cast<char>('a' + size % 26)) {
         for (const std::size_t cut : {std::size_t{0}, size / 2, size}) {
             cache::Key key(text.substr(0, cut), text.substr(cut));
-            ASSERT_EQ(key.view(), text);
+            ASSERT_EQ(text_of(key), text);
+            const cache::Key copy = key;
             cache::Key moved = std::move(key);
-            ASSERT_EQ(moved.view(), text);
+            ASSERT_EQ(text_of(moved), text);
             key = std::move(moved);
-            ASSERT_EQ(key.view(), text);
+            ASSERT_EQ(text_of(key), text);
             key = cache::Key("an", "other");
-            ASSERT_EQ(key.view(), "another");
+            ASSERT_EQ(text_of(key), "another");
+            key = copy;
+            ASSERT_EQ(text_of(key), text);
+            ASSERT_EQ(text_of(copy), text);
         }
     }
 }
 
 TEST(Keys, ALongOneThatIsTakenLeavesItsStart) {
-    for (const std::size_t size : {0, 1, 48, 49, 65, 66, 5000}) {
+    constexpr std::size_t shown = 65; // of a key in a log line, and whether there was more
+    static_assert(cache::Key::longest_short >= shown);
+    for (const std::size_t size :
+         {std::size_t{0}, std::size_t{1}, cache::Key::longest_short, cache::Key::longest_short + 1, std::size_t{5000}}) {
         const std::string text = std::string(size / 2, 'a') + std::string(size - size / 2, 'b');
         cache::Key key({}, text);
-        const cache::Key taken = key.take(65);
-        EXPECT_EQ(taken.view(), text);
-        EXPECT_EQ(key.view(), text.substr(0, 65));
+        const cache::Key taken = key.take();
+        EXPECT_EQ(text_of(taken), text);
+        EXPECT_EQ(text_of(key), text.substr(0, cache::Key::longest_short));
     }
 }
 

@@ -62,13 +62,17 @@ TEST(Bytes, AreAppendedToAndGiveAwayWhatTheyHold) {
     EXPECT_EQ(bytes.view(), "");
     bytes.append("");
     std::string expected;
+    int times_grown = 0;
     for (std::size_t size = 0; size < 300; ++size) {
         const std::string more(size, static_cast<char>('a' + size % 26));
+        const std::size_t capacity = bytes.capacity();
         bytes.append(more);
         expected += more;
         ASSERT_EQ(bytes.view(), expected);
         ASSERT_LE(bytes.size(), bytes.capacity());
+        times_grown += bytes.capacity() > capacity ? 1 : 0;
     }
+    EXPECT_LT(times_grown, 20);
     const char* const where = bytes.view().data();
     Bytes moved = std::move(bytes);
     EXPECT_EQ(moved.view().data(), where);
@@ -862,6 +866,22 @@ TEST(Outbox, ALargePayloadIsTakenAndNotCopied) {
     EXPECT_TRUE(moved == expected);
     EXPECT_EQ(outbox.bytes(), 0U);
     EXPECT_EQ(in_flight.size(), 4U);
+}
+
+TEST(Outbox, APayloadThatIsNoArgumentStaysWhereItIs) {
+    Outbox outbox;
+    InFlight in_flight;
+    Handler handler;
+    std::string payload(Outbox::least_payload, 'p');
+    for (const std::size_t size : {std::size_t{3}, payload.size(), 2 * payload.size()}) {
+        const std::string sent(size, 's');
+        const std::array<std::string_view, 3> arguments{"SET", "key", sent};
+        static_cast<void>(outbox.append(arguments, &handler, start, &payload));
+        std::string moved;
+        static_cast<void>(move_all(outbox, moved, in_flight));
+        EXPECT_TRUE(moved == wire_of_set(sent));
+    }
+    EXPECT_EQ(payload, std::string(Outbox::least_payload, 'p'));
 }
 
 TEST(Outbox, PayloadsShareABatchWithWhatStandsAround) {

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <luzia/backend/operation.hpp>
+#include <luzia/cache/key.hpp>
 #include <luzia/cache/results.hpp>
 #include <luzia/cache/state.hpp>
 #include <luzia/codec/codec.hpp>
 
-#include <array>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -100,9 +100,9 @@ struct LookupCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        // This may be gone before the backend has done with the key. Of a long one no more is kept than a log line shows, lest it be in
-        // memory twice while the command waits.
-        const Key sent = key.take(shown);
+        // This may be gone before the backend has done with the key. Of a long one no more is kept than log lines show, lest it be in memory
+        // twice while the command waits.
+        const Key sent = key.take();
         ask(state, operation, Verb::get, sent);
     }
 
@@ -136,9 +136,6 @@ protected:
         state.counters.missed(answer.outcome);
         return value;
     }
-
-private:
-    static constexpr std::size_t shown = 65; // in a log line
 };
 
 template <class T>

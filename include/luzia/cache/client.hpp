@@ -195,7 +195,7 @@ public:
     [[nodiscard]] auto get_many(Keys&& keys, Token&& token = Token()) {
         return start(
             [&] {
-                return cache::GetManyCall<T>{std::make_shared<const std::vector<cache::Key>>(full_keys(keys)), {}};
+                return cache::GetManyCall<T>{std::make_shared<const std::vector<std::string>>(full_keys(keys)), {}};
             },
             std::forward<Token>(token));
     }
@@ -212,7 +212,7 @@ public:
             [&] {
                 cache::SetManyCall call;
                 for (auto&& entry : entries) {
-                    call.keys.push_back(state_->full_key(entry.first));
+                    call.keys.emplace_back(state_->full_key(entry.first));
                     call.encoded.push_back(cache::encode(state_->codec, entry.second, state_->max_value_bytes));
                 }
                 call.ttl = options.ttl.value_or(state_->default_ttl);
@@ -315,10 +315,10 @@ private:
     }
 
     template <class Keys>
-    [[nodiscard]] std::vector<cache::Key> full_keys(Keys& keys) const {
-        std::vector<cache::Key> full;
+    [[nodiscard]] std::vector<std::string> full_keys(Keys& keys) const {
+        std::vector<std::string> full;
         for (auto&& key : keys) {
-            full.push_back(state_->full_key(key));
+            full.emplace_back(state_->full_key(key));
         }
         return full;
     }

@@ -15,28 +15,37 @@ namespace luzia::cache {
 /// Moved from, it can only be destroyed or assigned to.
 class Key {
 public:
+    static constexpr std::size_t longest_short = 72;
+
     Key(std::string_view prefix, std::string_view name) : size_(prefix.size() + name.size()) {
         if (size_ > longest_short) { long_ = std::make_unique_for_overwrite<char[]>(size_); }
-        char* const out = size_ > longest_short ? long_.get() : short_.data();
+        char* const out = long_ ? long_.get() : short_.data();
         std::copy(name.begin(), name.end(), std::copy(prefix.begin(), prefix.end(), out));
     }
+    Key(const Key& other) : Key({}, other) {}
+    Key& operator=(const Key& other) { return *this = Key(other); }
+    Key(Key&&) noexcept = default;
+    Key& operator=(Key&&) noexcept = default;
+    ~Key() = default;
 
-    [[nodiscard]] std::string_view view() const noexcept { return {size_ > longest_short ? long_.get() : short_.data(), size_}; }
-    [[nodiscard]] operator std::string_view() const noexcept { return view(); }
+    [[nodiscard]] operator std::string_view() const noexcept { return {long_ ? long_.get() : short_.data(), size_}; }
 
-    /// Takes the key, and leaves so much of it.
-    [[nodiscard]] Key take(std::size_t kept) {
-        if (!long_) { return Key(size_, short_); }
-        return std::exchange(*this, Key({}, view().substr(0, kept)));
+    /// Takes the key. A long one leaves its start, a short one stays as it is.
+    [[nodiscard]] Key take() noexcept {
+        Key whole(short_, size_);
+        if (long_) {
+            std::copy_n(long_.get(), longest_short, short_.data());
+            size_ = longest_short;
+            whole.long_ = std::move(long_);
+        }
+        return whole;
     }
 
 private:
-    static constexpr std::size_t longest_short = 48;
+    Key(const std::array<char, longest_short>& bytes, std::size_t size) noexcept : short_(bytes), size_(size) {}
 
-    Key(std::size_t size, const std::array<char, longest_short>& bytes) noexcept : size_(size), short_(bytes) {}
-
+    std::array<char, longest_short> short_{};
     std::size_t size_;
-    std::array<char, longest_short> short_; // as much of it as there is a key
     std::unique_ptr<char[]> long_;
 };
 

@@ -18,14 +18,14 @@ namespace luzia::cache {
 template <class State>
 class SendableKeys {
 public:
-    SendableKeys(State& state, const std::vector<Key>& keys) {
+    SendableKeys(State& state, const std::vector<std::string>& keys) {
         for (std::size_t i = 0; i < keys.size(); ++i) {
             if (const error_code error = state.check_key(keys[i])) {
                 state.log_problem("invalid key", keys[i], error.message());
                 if (!problem) { problem = error; }
                 continue;
             }
-            views.push_back(keys[i]);
+            views.emplace_back(keys[i]);
             indices.push_back(i);
         }
     }
@@ -79,7 +79,7 @@ struct GetManyCall {
         return results;
     }
 
-    std::shared_ptr<const std::vector<Key>> keys;
+    std::shared_ptr<const std::vector<std::string>> keys;
     std::vector<std::size_t> indices;
 };
 
@@ -89,7 +89,7 @@ struct SetManyCall {
     template <class State>
     void begin(State& state, Operation& operation) {
         // Moved here to end here: while the commands wait, their bytes are in memory once.
-        const std::vector<Key> sent_keys = std::move(keys);
+        const std::vector<std::string> sent_keys = std::move(keys);
         const std::vector<Encoded> sent_values = std::move(encoded);
         SendableKeys sendable(state, sent_keys);
         problem = sendable.problem;
@@ -121,7 +121,7 @@ struct SetManyCall {
         return effect_of(answer, problem);
     }
 
-    std::vector<Key> keys;
+    std::vector<std::string> keys;
     std::vector<Encoded> encoded;
     Ttl ttl;
     std::size_t sent = 0;
@@ -133,7 +133,7 @@ struct EraseManyCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        const std::vector<Key> sent_keys = std::move(keys);
+        const std::vector<std::string> sent_keys = std::move(keys);
         SendableKeys sendable(state, sent_keys);
         problem = sendable.problem;
         sent = sendable.views.size();
@@ -150,7 +150,7 @@ struct EraseManyCall {
         return effect_of(answer, problem);
     }
 
-    std::vector<Key> keys;
+    std::vector<std::string> keys;
     std::size_t sent = 0;
     error_code problem;
 };

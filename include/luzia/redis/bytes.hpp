@@ -39,10 +39,13 @@ public:
         capacity_ = capacity;
     }
 
-    /// Room for so many more, behind what there is.
+    [[nodiscard]] char* begin() noexcept { return data_.get(); }
+    /// The room behind what there is.
+    [[nodiscard]] char* end() noexcept { return data_.get() + size_; }
+    /// The same, with room for so many more.
     [[nodiscard]] char* room_for(std::size_t more) {
         if (more > capacity_ - size_) { reserve(std::max(size_ + more, 2 * capacity_)); }
-        return data_.get() + size_;
+        return end();
     }
     /// As far as this, it was written to.
     void end_at(const char* end) noexcept { size_ = static_cast<std::size_t>(end - data_.get()); }

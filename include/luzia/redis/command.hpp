@@ -17,7 +17,7 @@ namespace detail {
 /// Where a command is written: there is room for all of it.
 class CommandWriter {
 public:
-    static constexpr std::size_t longest_header = 24; ///< and the end of a line
+    static constexpr std::size_t longest_header = 24; ///< its type and the end of its line included
 
     explicit CommandWriter(char* at) noexcept : at_(at) {}
 
@@ -26,7 +26,7 @@ public:
         if (number < 10) {
             *at_++ = static_cast<char>('0' + number);
         } else {
-            at_ = std::to_chars(at_, at_ + longest_header, number).ptr;
+            at_ = std::to_chars(at_, at_ + longest_header - 3, number).ptr;
         }
         line_end();
     }
@@ -47,7 +47,7 @@ private:
 
 } // namespace detail
 
-/// What `append_command` appends at most.
+/// What `write_command` writes at most.
 [[nodiscard]] inline std::size_t longest_command_size(std::span<const std::string_view> arguments) noexcept {
     std::size_t size = detail::CommandWriter::longest_header;
     for (const std::string_view argument : arguments) {
@@ -56,34 +56,41 @@ private:
     return size;
 }
 
-/// Appends one command in the form that every Redis reads: an array of bulk strings. Arguments are bytes; anything may be in them.
-inline void append_command(Bytes& out, std::span<const std::string_view> arguments) {
-    detail::CommandWriter writer(out.room_for(longest_command_size(arguments)));
+/// Writes one command in the form that every Redis reads, an array of bulk strings, to where there is room for it; returns its end. Arguments
+/// are bytes; anything may be in them.
+[[nodiscard]] inline const char* write_command(char* at, std::span<const std::string_view> arguments) noexcept {
+    detail::CommandWriter writer(at);
     writer.header('*', arguments.size());
     for (const std::string_view argument : arguments) {
         writer.header('$', argument.size());
         writer.text(argument);
     }
-    out.end_at(writer.end());
+    return writer.end();
 }
 
-/// The same but for the bytes of `payload`, which is one of the arguments. Returns where they belong.
-inline std::size_t append_command_around(Bytes& out, std::span<const std::string_view> arguments, std::string_view payload) {
-    detail::CommandWriter writer(out.room_for(longest_command_size(arguments) - payload.size()));
+/// A command without the bytes of one argument.
+struct WrittenAround {
+    const char* gap; ///< where they belong
+    const char* end;
+};
+
+/// The same but for the bytes of the argument at `left_out`; there need be no room for them.
+[[nodiscard]] inline WrittenAround write_command_around(char* at, std::span<const std::string_view> arguments,
+                                                        std::size_t left_out) noexcept {
+    detail::CommandWriter writer(at);
+    WrittenAround written{};
     writer.header('*', arguments.size());
-    std::size_t place = 0;
-    for (const std::string_view argument : arguments) {
-        writer.header('$', argument.size());
-        if (argument.data() == payload.data()) {
-            out.end_at(writer.end());
-            place = out.size();
-            writer.text({});
-        } else {
-            writer.text(argument);
-        }
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        writer.header('$', arguments[i].size());
+        if (i == left_out) { written.gap = writer.end(); }
+        writer.text(i == left_out ? std::string_view() : arguments[i]);
     }
-    out.end_at(writer.end());
-    return place;
+    written.end = writer.end();
+    return written;
+}
+
+inline void append_command(Bytes& out, std::span<const std::string_view> arguments) {
+    out.end_at(write_command(out.room_for(longest_command_size(arguments)), arguments));
 }
 
 /// An integer as an argument, without a string of its own.

@@ -275,23 +275,26 @@ public:
     /// The new command, until the next call. `payload`, where there is one, is an argument that may be taken; where it is large, it is.
     const PendingCommand& append(std::span<const std::string_view> arguments, ReplyHandler* handler, TimePoint deadline,
                                  std::string* payload = nullptr) {
-        if (payload != nullptr && payload->size() < least_payload) { payload = nullptr; }
+        const std::size_t taken = payload != nullptr && payload->size() >= least_payload ? place_of(*payload, arguments) : arguments.size();
+        const bool is_taken = taken < arguments.size();
         // Whatever runs out of memory does so before anything is changed: half a command would swallow those after it.
         const std::size_t longest = longest_command_size(arguments);
-        const std::size_t longest_text = longest - (payload != nullptr ? payload->size() : 0);
+        const std::size_t longest_text = longest - (is_taken ? payload->size() : 0);
         Batch& batch = room_for(longest);
         Bytes& out = batch.wire.text;
         const std::size_t before = batch.wire.size();
         if (out.size() + longest_text > out.capacity()) {
             out.reserve(std::max(out.size() + longest_text, std::min(2 * out.capacity(), batch_bytes)));
         }
-        if (payload != nullptr) { batch.wire.reserve_payload(); }
+        if (is_taken) { batch.wire.reserve_payload(); }
         batch.commands.push_back({handler, next_ticket_, deadline, 0, 0, handler == nullptr});
-        if (payload != nullptr) {
-            const std::size_t place = append_command_around(out, arguments, *payload);
+        if (is_taken) {
+            const WrittenAround written = write_command_around(out.end(), arguments, taken);
+            const auto place = static_cast<std::size_t>(written.gap - out.begin());
+            out.end_at(written.end);
             batch.wire.add({std::move(*payload), place});
         } else {
-            append_command(out, arguments);
+            out.end_at(write_command(out.end(), arguments));
         }
         ++size_;
         ++next_ticket_;
@@ -326,6 +329,14 @@ public:
     }
 
 private:
+    /// Which of the arguments it is: there may be none, where a backend before this one has sent something else.
+    [[nodiscard]] static std::size_t place_of(std::string_view payload, std::span<const std::string_view> arguments) noexcept {
+        const auto is_it = [&](std::string_view argument) {
+            return argument.data() == payload.data() && argument.size() == payload.size();
+        };
+        return static_cast<std::size_t>(std::find_if(arguments.begin(), arguments.end(), is_it) - arguments.begin());
+    }
+
     [[nodiscard]] static bool is_wanted(const PendingCommand& command) noexcept {
         return command.handler != nullptr || command.is_unattended;
     }
