@@ -799,18 +799,31 @@ TEST(Completions, TakeTurnsOnTheExecutorInTheirOrderNeverInsideTheCall) {
 }
 
 TEST(Completions, APartIsAQuarterOfAllThatIsUnderWayAndLessOfFew) {
-    EXPECT_EQ(cache::next_part_length(0), 10U);
-    EXPECT_EQ(cache::next_part_length(9), 10U);
-    EXPECT_EQ(cache::next_part_length(10), 2U);
-    EXPECT_EQ(cache::next_part_length(16), 2U);
-    EXPECT_EQ(cache::next_part_length(32), 4U);
-    EXPECT_EQ(cache::next_part_length(64), 8U);
-    EXPECT_EQ(cache::next_part_length(127), 15U);
-    EXPECT_EQ(cache::next_part_length(128), 16U);
-    EXPECT_EQ(cache::next_part_length(255), 63U);
-    EXPECT_EQ(cache::next_part_length(256), 64U);
-    EXPECT_EQ(cache::next_part_length(400), 100U);
-    EXPECT_EQ(cache::next_part_length(1'000'000), 256U);
+    const auto of_all = [](std::size_t all) { return cache::next_part_length(all, all); };
+    EXPECT_EQ(of_all(9), 10U);
+    EXPECT_EQ(of_all(10), 2U);
+    EXPECT_EQ(of_all(16), 3U);
+    EXPECT_EQ(of_all(64), 10U);
+    EXPECT_EQ(of_all(128), 21U);
+    EXPECT_EQ(of_all(256), 64U);
+    EXPECT_EQ(of_all(400), 100U);
+    EXPECT_EQ(of_all(1'024'000), 256U);
+}
+
+TEST(Completions, PartsAreAboutEqualHoweverManyWait) {
+    EXPECT_EQ(cache::next_part_length(15, 64), 15U); // and not 11 and 4
+    EXPECT_EQ(cache::next_part_length(4, 64), 4U);
+    for (std::size_t all = 10; all <= 2000; all += 7) {
+        const std::size_t wanted = all < 200 ? (all + 3) / 6 : std::min<std::size_t>(all / 4, 256);
+        for (std::size_t waiting = all; waiting > 0;) {
+            const std::size_t length = cache::next_part_length(waiting, all);
+            ASSERT_GT(length, 0U);
+            ASSERT_LE(length, waiting);
+            ASSERT_LE(length, wanted + wanted / 2) << waiting << " of " << all;
+            if (waiting >= wanted) { ASSERT_GT(length, wanted / 2) << waiting << " of " << all; }
+            waiting -= length;
+        }
+    }
 }
 
 [[nodiscard]] bool eventually_in(std::chrono::seconds limit, const std::function<bool()>& condition) {

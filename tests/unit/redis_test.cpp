@@ -760,10 +760,13 @@ public:
         explicit Item(int its_number) : number(its_number) {}
         int number;
     };
-    void take(Burst::Item& first, Burst::Item& last) noexcept override {
+    void take(Burst::Item& first, Burst::Item& last, std::size_t count) noexcept override {
+        EXPECT_EQ(&last == &first, count == 1);
+        const std::size_t before = numbers.size();
         for (Burst::Item* item = &first; item != nullptr; item = item == &last ? nullptr : item->next) {
             numbers.push_back(static_cast<Item*>(item)->number);
         }
+        EXPECT_EQ(numbers.size(), before + count);
         ++times;
     }
     std::vector<int> numbers;

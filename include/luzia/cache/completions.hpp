@@ -56,14 +56,14 @@ public:
 class Completions;
 [[nodiscard]] LUZIA_DECL std::shared_ptr<Watch> watch(const std::shared_ptr<Completions>& completions);
 
-/// How many handlers are called before what they begin is sent, where `all` operations have not ended: a part of all that is under way, so
-/// that the server has some to work at while the rest is dealt with, and no more writes than that takes. Of few a smaller part: the server is
-/// soon done with them, and to wake it costs more than a write. So few that it sleeps anyway are sent at once.
-[[nodiscard]] constexpr std::size_t next_part_length(std::size_t all) noexcept {
+/// How many of the handlers that wait are called before what they begin is sent, where `all` operations have not ended: a part of all that is
+/// under way, so that the server has some to work at while the rest is dealt with, and no more writes than that takes. Of few a smaller part:
+/// the server is soon done with them, and to wake it costs more than a write. So few that it sleeps anyway are sent at once. Parts are about
+/// equal: a short one at the end would cost a write like any other.
+[[nodiscard]] constexpr std::size_t next_part_length(std::size_t waiting, std::size_t all) noexcept {
     if (all < 10) { return 10; }
-    if (all < 128) { return std::max<std::size_t>(all / 8, 2); }
-    if (all < 256) { return all * all / 1024; } // from an eighth to a quarter
-    return std::min<std::size_t>(all / 4, 256);
+    const std::size_t wanted = all < 200 ? (all + 3) / 6 : std::min<std::size_t>(all / 4, 256);
+    return waiting / std::max<std::size_t>((waiting + wanted / 2) / wanted, 1);
 }
 
 /// The completions of one client, in the order of their answers, and the count of all its operations.
@@ -107,7 +107,7 @@ public:
 
     /// An operation has its answer. Any thread.
     void push(Completion& completion) {
-        if (!redis::Burst::gather(*this, completion)) { take(completion, completion); }
+        if (!redis::Burst::gather(*this, completion)) { take(completion, completion, 1); }
     }
 
     /// Finds a handler that has not ended since the last look. False where there is nothing to look after. On the executor.
@@ -150,7 +150,7 @@ private:
         return std::chrono::microseconds(5 * (handlers + 4));
     }
 
-    void take(redis::Burst::Item& first, redis::Burst::Item& last) noexcept override {
+    void take(redis::Burst::Item& first, redis::Burst::Item& last, std::size_t count) noexcept override {
         const auto self = shared_from_this(); // a turn on another thread may end the last operation, and with it what owns this
         bool is_due = false;
         bool is_watch_due = false;
@@ -158,6 +158,7 @@ private:
             const std::scoped_lock lock(mutex_);
             (last_ == nullptr ? first_ : last_->next) = &first;
             last_ = &last;
+            waiting_ += count;
             is_due = is_turn_wanted();
             is_watch_due = is_attended() && watched_.load(std::memory_order_relaxed) == Watched::no;
             if (is_watch_due) { work_.begin(executor()); } // the turn may end, and with it what the executor has to do
@@ -279,7 +280,7 @@ private:
         Clock::duration taken{};
         std::size_t timed = 0;
         for (Clock::time_point begun = latest - longest_turn; begun < latest; begun = Clock::now()) {
-            const std::size_t length = next_part_length(drains_.count());
+            const std::size_t length = next_part_length(waiting_, drains_.count());
             timed += call_part(running, is_slow_ ? std::max(length, fewest_timed) : length);
             lock.unlock();
             taken += Clock::now() - begun;
@@ -318,6 +319,7 @@ private:
         redis::Burst::Item& item = *first_;
         first_ = std::exchange(item.next, nullptr);
         if (first_ == nullptr) { last_ = nullptr; }
+        --waiting_;
         return static_cast<Completion&>(item);
     }
 
@@ -336,6 +338,7 @@ private:
     redis::ShortMutex mutex_;
     redis::Burst::Item* first_ = nullptr;
     redis::Burst::Item* last_ = nullptr;
+    std::size_t waiting_ = 0;
     bool is_turn_due_ = false;    ///< one is posted, and has not begun
     bool is_slow_ = false;        ///< handlers are
     Running* attended_ = nullptr; ///< the turn that was begun last, where it has not ended

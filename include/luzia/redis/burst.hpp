@@ -1,6 +1,7 @@
 // redis/burst.hpp: what the replies of one read have ended, handed on together: at one lock, where each alone would take one.
 #pragma once
 
+#include <cstddef>
 #include <utility>
 
 namespace luzia::redis {
@@ -20,8 +21,8 @@ public:
 
     class Sink {
     public:
-        /// A chain, of one at least. The items keep the sink alive until they are taken.
-        virtual void take(Item& first, Item& last) noexcept = 0;
+        /// A chain of so many, one at least. The items keep the sink alive until they are taken.
+        virtual void take(Item& first, Item& last, std::size_t count) noexcept = 0;
 
     protected:
         ~Sink() = default;
@@ -32,7 +33,7 @@ public:
     Burst& operator=(const Burst&) = delete;
     ~Burst() {
         current = before_;
-        if (first_ != nullptr) { sink_->take(*first_, *last_); }
+        if (first_ != nullptr) { sink_->take(*first_, *last_, count_); }
     }
 
     /// False where nothing is gathered for this sink on this thread.
@@ -41,6 +42,7 @@ public:
         if (burst == nullptr || (burst->first_ != nullptr && burst->sink_ != &sink)) { return false; }
         (burst->first_ == nullptr ? burst->first_ : burst->last_->next) = &item;
         burst->last_ = &item;
+        ++burst->count_;
         burst->sink_ = &sink;
         return true;
     }
@@ -51,6 +53,7 @@ private:
     Sink* sink_ = nullptr;
     Item* first_ = nullptr;
     Item* last_ = nullptr;
+    std::size_t count_ = 0;
 };
 
 } // namespace luzia::redis
