@@ -798,15 +798,15 @@ TEST(Completions, TakeTurnsOnTheExecutorInTheirOrderNeverInsideTheCall) {
     EXPECT_EQ(notes, (std::vector<std::string>{"first", "second"}));
 }
 
-TEST(Completions, APartIsAQuarterOfAllThatIsUnderWayAndLessOfFew) {
+TEST(Completions, APartIsAFifthOfAllThatIsUnderWayAndLessOfFew) {
     const auto of_all = [](std::size_t all) { return cache::next_part_length(all, all); };
     EXPECT_EQ(of_all(9), 10U);
     EXPECT_EQ(of_all(10), 2U);
     EXPECT_EQ(of_all(16), 3U);
     EXPECT_EQ(of_all(64), 10U);
     EXPECT_EQ(of_all(128), 21U);
-    EXPECT_EQ(of_all(256), 64U);
-    EXPECT_EQ(of_all(400), 100U);
+    EXPECT_EQ(of_all(256), 51U);
+    EXPECT_EQ(of_all(400), 80U);
     EXPECT_EQ(of_all(1'024'000), 256U);
 }
 
@@ -814,7 +814,7 @@ TEST(Completions, PartsAreAboutEqualHoweverManyWait) {
     EXPECT_EQ(cache::next_part_length(15, 64), 15U); // and not 11 and 4
     EXPECT_EQ(cache::next_part_length(4, 64), 4U);
     for (std::size_t all = 10; all <= 2000; all += 7) {
-        const std::size_t wanted = all < 200 ? (all + 3) / 6 : std::min<std::size_t>(all / 4, 256);
+        const std::size_t wanted = all < 200 ? (all + 3) / 6 : std::min<std::size_t>(all / 5, 256);
         for (std::size_t waiting = all; waiting > 0;) {
             const std::size_t length = cache::next_part_length(waiting, all);
             ASSERT_GT(length, 0U);

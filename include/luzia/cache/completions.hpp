@@ -62,7 +62,7 @@ class Completions;
 /// equal: a short one at the end would cost a write like any other.
 [[nodiscard]] constexpr std::size_t next_part_length(std::size_t waiting, std::size_t all) noexcept {
     if (all < 10) { return 10; }
-    const std::size_t wanted = all < 200 ? (all + 3) / 6 : std::min<std::size_t>(all / 4, 256);
+    const std::size_t wanted = all < 200 ? (all + 3) / 6 : std::min<std::size_t>(all / 5, 256);
     return waiting / std::max<std::size_t>((waiting + wanted / 2) / wanted, 1);
 }
 
