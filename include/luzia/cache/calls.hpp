@@ -7,6 +7,7 @@
 #include <luzia/cache/state.hpp>
 #include <luzia/codec/codec.hpp>
 
+#include <array>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
@@ -100,10 +101,16 @@ struct LookupCall {
 
     template <class State>
     void begin(State& state, Operation& operation) {
-        // This may be gone before the backend has done with the key. Of a long one no more is kept than log lines show, lest it be in memory
-        // twice while the command waits.
-        const Key sent = key.take();
-        ask(state, operation, Verb::get, sent);
+        // What is asked with is a copy here: this may be gone before the backend has done with it.
+        const std::string_view bytes = key;
+        if (bytes.size() <= longest_kept) {
+            std::array<char, longest_kept> sent;
+            return ask(state, operation, Verb::get, std::string_view(sent.data(), bytes.copy(sent.data(), sent.size())));
+        }
+        // Of a long key no more is kept than a log line shows, lest it be in memory twice while the command waits.
+        constexpr std::size_t shown = 65; // whether there is more included
+        const Key whole = std::exchange(key, Key({}, bytes.substr(0, shown)));
+        ask(state, operation, Verb::get, whole);
     }
 
     template <class State>
@@ -136,6 +143,9 @@ protected:
         state.counters.missed(answer.outcome);
         return value;
     }
+
+private:
+    static constexpr std::size_t longest_kept = 256;
 };
 
 template <class T>

@@ -56,13 +56,12 @@ public:
 class Completions;
 [[nodiscard]] LUZIA_DECL std::shared_ptr<Watch> watch(const std::shared_ptr<Completions>& completions);
 
-/// How many of the handlers that wait are called before what they begin is sent, where `all` operations have not ended: a part of all that is
-/// under way, so that the server has some to work at while the rest is dealt with, and no more writes than that takes. Of few a smaller part:
-/// the server is soon done with them, and to wake it costs more than a write. So few that it sleeps anyway are sent at once. Parts are about
-/// equal: a short one at the end would cost a write like any other.
+/// How many of the handlers that wait are called before what they begin is sent, where `all` operations have not ended: about a sixth of all
+/// that is under way, so that the server has some to work at while the rest is dealt with, and no more writes than that takes. So few that the
+/// server sleeps in between anyway are sent at once. Parts are about equal: a short one at the end would cost a write like any other.
 [[nodiscard]] constexpr std::size_t next_part_length(std::size_t waiting, std::size_t all) noexcept {
     if (all < 10) { return 10; }
-    const std::size_t wanted = all < 200 ? (all + 3) / 6 : std::min<std::size_t>(all / 5, 256);
+    const std::size_t wanted = std::min<std::size_t>((all + 3) / 6, 256);
     return waiting / std::max<std::size_t>((waiting + wanted / 2) / wanted, 1);
 }
 
