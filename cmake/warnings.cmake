@@ -11,8 +11,8 @@ endif()
 # A sanitizer or several: -DLUZIA_SANITIZE=address,undefined
 set(LUZIA_SANITIZE "" CACHE STRING "Sanitizers to build with, as for -fsanitize")
 if(LUZIA_SANITIZE)
-    # Reports need lines, and no more of what debuggers read, which costs a compiler a tenth.
-    add_compile_options(-fsanitize=${LUZIA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
+    add_compile_options(-fsanitize=${LUZIA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+    add_compile_options($<$<NOT:$<CONFIG:Debug,RelWithDebInfo>>:-g1>) # reports need lines
     add_link_options(-fsanitize=${LUZIA_SANITIZE})
     if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND LUZIA_SANITIZE MATCHES "undefined")
         add_compile_options(-fno-sanitize=function) # Clang 14 can't assemble coroutines with it

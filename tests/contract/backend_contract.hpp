@@ -392,10 +392,16 @@ TYPED_TEST_P(BackendContract, AnyTokenWorks) {
     EXPECT_EQ(once.get(), 2);
     auto again = std::move(later)(asio::use_future);
     EXPECT_EQ(again.get(), 2);
-    const auto write = cache.set("future", 3);
-    for (int i = 0; i < 2; ++i) {
-        auto written = write(asio::use_future);
-        EXPECT_EQ(written.get().count, 1U);
+    for (const std::size_t size : {1, 40, 41, 300}) {
+        const std::string key(size, 'k');
+        const auto write = cache.set(key, 3);
+        const auto read = cache.template get<int>(key);
+        for (int i = 0; i < 2; ++i) {
+            auto written = write(asio::use_future);
+            EXPECT_EQ(written.get().count, 1U);
+            auto readers = read(asio::use_future);
+            EXPECT_EQ(readers.get(), 3);
+        }
     }
     auto drained = cache.drain(asio::use_future);
     EXPECT_TRUE(drained.get());

@@ -212,7 +212,7 @@ public:
             [&] {
                 cache::SetManyCall call;
                 for (auto&& entry : entries) {
-                    call.keys.emplace_back(state_->full_key(entry.first));
+                    call.keys.push_back(state_->full_text(entry.first));
                     call.encoded.push_back(cache::encode(state_->codec, entry.second, state_->max_value_bytes));
                 }
                 call.ttl = options.ttl.value_or(state_->default_ttl);
@@ -318,7 +318,7 @@ private:
     [[nodiscard]] std::vector<std::string> full_keys(Keys& keys) const {
         std::vector<std::string> full;
         for (auto&& key : keys) {
-            full.emplace_back(state_->full_key(key));
+            full.push_back(state_->full_text(key));
         }
         return full;
     }

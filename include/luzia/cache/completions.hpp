@@ -62,7 +62,8 @@ class Completions;
 [[nodiscard]] constexpr std::size_t next_part_length(std::size_t waiting, std::size_t all) noexcept {
     if (all < 10) { return 10; }
     const std::size_t wanted = std::min<std::size_t>((all + 3) / 6, 256);
-    return waiting / std::max<std::size_t>((waiting + wanted / 2) / wanted, 1);
+    const std::size_t parts = std::max<std::size_t>((waiting + wanted / 2) / wanted, 1);
+    return (waiting + parts / 2) / parts;
 }
 
 /// The completions of one client, in the order of their answers, and the count of all its operations.

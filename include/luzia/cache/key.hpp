@@ -10,9 +10,7 @@
 
 namespace luzia::cache {
 
-/// A key in full. Most are short, and stand in here: they cost no allocation, and move in a few instructions.
-///
-/// Moved from, it can only be destroyed or assigned to.
+/// A key in full. Most are short, and stand in here: they cost no allocation, and move in a few instructions. Moved from, it is empty.
 class Key {
 public:
     Key(std::string_view prefix, std::string_view name) : size_(prefix.size() + name.size()) {
@@ -21,9 +19,14 @@ public:
         std::copy(name.begin(), name.end(), std::copy(prefix.begin(), prefix.end(), out));
     }
     Key(const Key& other) : Key({}, other) {}
+    Key(Key&& other) noexcept : size_(std::exchange(other.size_, 0)), long_(std::move(other.long_)), short_(other.short_) {}
     Key& operator=(const Key& other) { return *this = Key(other); }
-    Key(Key&&) noexcept = default;
-    Key& operator=(Key&&) noexcept = default;
+    Key& operator=(Key&& other) noexcept {
+        long_ = std::move(other.long_);
+        short_ = other.short_;
+        size_ = std::exchange(other.size_, 0);
+        return *this;
+    }
     ~Key() = default;
 
     [[nodiscard]] operator std::string_view() const noexcept { return {long_ ? long_.get() : short_.data(), size_}; }

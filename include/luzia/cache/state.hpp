@@ -31,6 +31,7 @@ public:
           escaped_prefix_(backend::glob_escaped(options.key_prefix)) {}
 
     [[nodiscard]] Key full_key(std::string_view key) const { return {prefix_, key}; }
+    [[nodiscard]] std::string full_text(std::string_view key) const { return std::string(prefix_).append(key); } ///< the same as a string
     [[nodiscard]] Key full_pattern(std::string_view glob) const { return {escaped_prefix_, glob}; }
 
     /// What is wrong with a key; the prefix does not make an empty one whole.

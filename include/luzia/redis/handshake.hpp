@@ -4,6 +4,7 @@
 #include <luzia/core/error.hpp>
 #include <luzia/core/text.hpp>
 #include <luzia/hiredis/reply.hpp>
+#include <luzia/redis/bytes.hpp>
 #include <luzia/redis/command.hpp>
 #include <luzia/redis/options.hpp>
 

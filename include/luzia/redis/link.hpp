@@ -2,6 +2,7 @@
 #pragma once
 
 #include <luzia/hiredis/reader.hpp>
+#include <luzia/redis/bytes.hpp>
 #include <luzia/redis/pipeline.hpp>
 #include <luzia/redis/transport.hpp>
 

@@ -1,6 +1,7 @@
 // redis/pipeline.hpp: the books of a connection: what waits to be written, what waits for its reply. Pure; locks and clocks are the caller's.
 #pragma once
 
+#include <luzia/redis/bytes.hpp>
 #include <luzia/redis/command.hpp>
 #include <luzia/redis/reply_handler.hpp>
 

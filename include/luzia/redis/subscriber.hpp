@@ -1,6 +1,7 @@
 // redis/subscriber.hpp: a connection that listens: channels and patterns, confirmed, and subscribed again after each loss of the link.
 #pragma once
 
+#include <luzia/redis/bytes.hpp>
 #include <luzia/redis/command.hpp>
 #include <luzia/redis/dialer.hpp>
 
