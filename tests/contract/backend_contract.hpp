@@ -392,7 +392,7 @@ TYPED_TEST_P(BackendContract, AnyTokenWorks) {
     EXPECT_EQ(once.get(), 2);
     auto again = std::move(later)(asio::use_future);
     EXPECT_EQ(again.get(), 2);
-    for (const std::size_t size : {1, 40, 41, 300}) {
+    for (const std::size_t size : {1U, 40U, 41U, 300U}) {
         const std::string key(size, 'k');
         const auto write = cache.set(key, 3);
         const auto read = cache.template get<int>(key);

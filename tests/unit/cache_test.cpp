@@ -1351,7 +1351,7 @@ TEST(CacheClient, SaysHowLargeAValueIsThatIsTooLarge) {
 }
 
 TEST(CacheClient, NamesTheKeyOfAValueThatIsNoneHoweverLongItIs) {
-    for (const std::size_t size : {3, 41, 64, 256, 257, 5000}) {
+    for (const std::size_t size : {3U, 41U, 64U, 256U, 257U, 5000U}) {
         const DefaultLog log;
         asio::io_context io;
         CacheClient cache(MemoryBackend(io.get_executor()));
