@@ -421,6 +421,7 @@ TEST(Keys, OfEveryLengthAreWholeWhereverTheyGo) {
             const cache::Key copy = key;
             cache::Key moved = std::move(key);
             ASSERT_EQ(text_of(moved), text);
+            ASSERT_EQ(text_of(key), "");
             key = std::move(moved);
             ASSERT_EQ(text_of(key), text);
             key = cache::Key("an", "other");

@@ -89,6 +89,7 @@ struct WrittenAround {
     return written;
 }
 
+/// Writes one command behind what there is.
 inline void append_command(Bytes& out, std::span<const std::string_view> arguments) {
     out.end_at(write_command(out.room_for(longest_command_size(arguments)), arguments));
 }
