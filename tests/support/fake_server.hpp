@@ -72,7 +72,7 @@ public:
             boost::system::error_code error;
             for (std::size_t got = 0; got < bytes && !error;) {
                 if (!wait_readable(socket.native_handle())) { return problems_.emplace_back("the client sends nothing more"), void(); }
-                got += socket.read_some(boost::asio::buffer(buffer), error);
+                got += socket.read_some(boost::asio::buffer(buffer, bytes - got), error);
             }
         });
     }

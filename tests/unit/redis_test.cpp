@@ -963,6 +963,50 @@ TEST(InFlight, OwingALotOfRepliesThatNobodyWaitsForCostsNothingEachTime) {
     EXPECT_EQ(in_flight.next_deadline(), std::nullopt);
 }
 
+/// Looks at what is kept.
+class Keeping : public InFlight {
+public:
+    [[nodiscard]] std::size_t kept() const {
+        std::size_t count = 0;
+        for (const Batch& batch : batches_) {
+            count += batch.written.size();
+        }
+        return count;
+    }
+};
+
+TEST(InFlight, KeepsWhatWasWrittenUntilTheLastReplyOfItsBatch) {
+    Outbox outbox;
+    Keeping in_flight;
+    Handler handler;
+    const auto send = [&](std::size_t values) {
+        for (std::size_t i = 0; i < values; ++i) {
+            std::string value(Outbox::least_payload, 'v');
+            append_payload(outbox, value, &handler);
+        }
+        Wire batch;
+        static_cast<void>(outbox.move_batch(batch, in_flight));
+        in_flight.keep(batch.take_payloads());
+        in_flight.keep({}); // nothing was written meanwhile
+    };
+    send(2);
+    send(1);
+    EXPECT_EQ(in_flight.kept(), 3U);
+    static_cast<void>(in_flight.pop());
+    EXPECT_EQ(in_flight.kept(), 3U);
+    static_cast<void>(in_flight.pop());
+    EXPECT_EQ(in_flight.kept(), 1U);
+    static_cast<void>(in_flight.pop());
+    EXPECT_EQ(in_flight.kept(), 0U);
+    in_flight.keep(std::vector<Payload>(1)); // its replies came first
+    EXPECT_EQ(in_flight.kept(), 0U);
+
+    send(1);
+    std::vector<ReplyHandler*> handlers;
+    static_cast<void>(in_flight.take_all(handlers));
+    EXPECT_EQ(in_flight.kept(), 0U);
+}
+
 TEST(InFlight, ACancelledCommandStaysUntilItsReply) {
     Outbox outbox;
     InFlight in_flight;
@@ -1472,40 +1516,92 @@ private:
     std::vector<std::size_t>* asked_;
 };
 
-TEST(Link, ReadsMuchAtOnceWhereRepliesAreLarge) {
-    std::vector<std::size_t> asked;
-    const auto link = std::make_shared<Link>(std::make_unique<NotingTransport>(asked), hiredis::ReaderLimits(), nullptr);
-    const auto read = [&](std::size_t bytes, std::size_t replies) {
-        link->fit_read_size(bytes, replies);
+/// A link whose reads are noted.
+class Link : public testing::Test {
+protected:
+    static constexpr std::size_t usual = 16UL * 1024;
+    static constexpr std::size_t large = 64UL * 1024;
+
+    /// What the read under way brings, and the next one; so many replies are due then.
+    void read(std::size_t bytes, std::size_t replies, std::size_t due = 0) {
+        link->fit_read_size(bytes, replies, due);
         link->read();
-    };
-    constexpr std::size_t usual = 16UL * 1024;
-    constexpr std::size_t large = 64UL * 1024;
+    }
+    /// Of a string that is so long only the beginning has come.
+    void begin_string(std::size_t size, std::size_t missing) {
+        EXPECT_FALSE(receive("$" + std::to_string(size) + "\r\n" + std::string(size + 2 - missing, 'v')));
+    }
+    /// Whether that completes a reply.
+    [[nodiscard]] bool receive(std::string bytes) {
+        received = std::move(bytes);
+        EXPECT_FALSE(link->reader.feed(received));
+        error_code error;
+        const bool is_complete = link->reader.next(error) != nullptr;
+        EXPECT_FALSE(error);
+        return is_complete;
+    }
+
+    std::vector<std::size_t> asked;
+    std::string received;
+    const std::shared_ptr<redis::Link> link =
+        std::make_shared<redis::Link>(std::make_unique<NotingTransport>(asked), hiredis::ReaderLimits(), nullptr);
+};
+
+TEST_F(Link, ReadsMuchAtOnceWhereRepliesAreLarge) {
     link->read();
     read(usual - 1, 0);
     read(usual, 160); // more of the same waits: a part of it at a time
     read(usual, 3);
-    read(10'000, 2);
+    read(usual, 0);
     read(large, 0);
-    read(large, 12);
+    read(large, 2);
+    read(large - 1, 2);
     read(900, 9);
-    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, usual, usual, large, large, large, large, usual}));
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, usual, usual, usual, large, large, large, large, usual}));
 }
 
-TEST(Link, ReadsMuchAtOnceWhereItIsBehind) {
-    std::vector<std::size_t> asked;
-    const auto link = std::make_shared<Link>(std::make_unique<NotingTransport>(asked), hiredis::ReaderLimits(), nullptr);
-    constexpr std::size_t usual = 16UL * 1024;
-    constexpr std::size_t large = 64UL * 1024;
+TEST_F(Link, ReadsAQuarterOfTheSmallRepliesThatAreUnderWay) {
+    link->read();
+    read(16'000, 160, 600);
+    read(16'000, 160, 800);
+    read(16'000, 16, 80);
+    read(20'000, 20, 10'000);
+    read(64'000, 640, 0);
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, usual, 20'000, 20'000, large, usual}));
+}
+
+TEST_F(Link, ReadsMuchAtOnceWhereItIsBehind) {
     link->read();
     link->catch_up(); // while one is under way
-    link->fit_read_size(usual, 160);
-    link->read();
-    link->fit_read_size(large, 600); // there may be more
-    link->read();
-    link->fit_read_size(large - 1, 600); // that was all
-    link->read();
+    read(usual, 160);
+    read(large, 600);     // there may be more
+    read(large - 1, 600); // that was all
     EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large, large, usual}));
+}
+
+TEST_F(Link, ReadsNoFurtherThanTheEndOfALargeString) {
+    link->read();
+    begin_string(large, large);
+    read(usual, 0);
+    EXPECT_FALSE(receive(std::string(large - 1000, 'v')));
+    read(large, 0);
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large, 1000}));
+}
+
+TEST_F(Link, AShortReadThatEndsAStringSaysNothingOfTheNextOne) {
+    link->read();
+    begin_string(large, 1000);
+    read(usual, 0);
+    EXPECT_TRUE(receive(std::string(998, 'v') + "\r\n"));
+    read(1000, 1);
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, 1000, large}));
+}
+
+TEST_F(Link, ReadsPastTheEndOfAStringThatIsNotLarge) {
+    link->read();
+    begin_string(large - 1, 1000);
+    read(usual, 0);
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large}));
 }
 
 TEST(Strand, WhatWaitsWhenTheContextGoesIsLetGo) {

@@ -69,6 +69,9 @@ public:
         return error_ ? nullptr : reply;
     }
 
+    /// Of a string under way that is a reply of its own, and `least` bytes long or more: what is missing, the line end included. Otherwise 0.
+    [[nodiscard]] std::size_t rest_of_string(std::size_t least) const noexcept { return payload_size_ >= least ? payload_left_ : 0; }
+
 private:
     struct Release {
         void operator()(redisReader* reader) const noexcept { redisReaderFree(reader); }

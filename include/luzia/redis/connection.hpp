@@ -38,7 +38,6 @@ namespace luzia::redis {
 /// deadlines. Before one is judged, what has arrived is read, so that a thread kept busy by others does not turn answers into timeouts.
 /// Timed out or cancelled before it was written, a command is never sent; after that its reply is swallowed and the link stays. A server
 /// that owes a reply and for `command_timeout` completes none, nor sends 512 bytes of a long one, is dropped; one that is slow is not.
-///
 /// Held by its owner and by what is under way; `close` ends it from any thread.
 class Connection final : public Dialer {
 public:
@@ -159,6 +158,7 @@ private:
             for (bool is_all = false; !is_all && !link().is_writing();) {
                 is_all = take_batch();
                 if (link().outgoing.size() > 0) { link().write(); }
+                in_flight_.keep(link().take_written());
             }
         } catch (const std::bad_alloc&) { lose(make_error_code(boost::system::errc::not_enough_memory), "no memory to send with"); }
     }
@@ -179,10 +179,10 @@ private:
     void on_progress(bool is_all) override {
         // While the command whose reply is next may not be written yet, writing is a sign of life; after that only reading is.
         if (!in_flight_.empty() && in_flight_.front().ticket >= first_of_batch_) { note_life(); }
-        if (is_all) {
-            flush();
-            arm_deadlines();
-        }
+        if (!is_all) { return; }
+        in_flight_.keep(link().take_written());
+        flush();
+        arm_deadlines();
     }
 
     [[gnu::cold]] void on_link_ready() override {
@@ -220,12 +220,12 @@ private:
         return unusable.empty();
     }
 
-    void on_replies_end(std::size_t bytes, std::size_t replies) override {
+    std::size_t on_replies_end(std::size_t bytes, std::size_t replies) override {
         // A peer that lets a byte through now and then is as good as silent.
         gathered_bytes_ += bytes;
         if (replies > 0 || gathered_bytes_ >= least_progress) { note_life(); }
-        // Written here alone.
         ended_bytes_.store(ended_bytes_.load(std::memory_order_relaxed) + std::exchange(settled_bytes_, 0), std::memory_order_relaxed);
+        return in_flight_.size();
     }
 
     /// Returns the text where a server in this state may be another one the next time its name is resolved.
@@ -382,7 +382,7 @@ private:
     bool is_wake_due_ = false; ///< it has been told, and has not looked yet
 
     std::size_t taken_bytes_ = 0;             ///< what all commands cost that were taken, and not dropped unwritten
-    std::atomic<std::size_t> ended_bytes_{0}; ///< those of them that have ended
+    std::atomic<std::size_t> ended_bytes_{0}; ///< those of them that have ended; written on the strand alone
 
     // Confined to the strand.
     InFlight in_flight_;

@@ -80,8 +80,8 @@ protected:
     virtual void on_link_lost(error_code reason, Admission admission) = 0;
     /// False where the link was lost over it.
     [[nodiscard]] virtual bool on_reply(Reply& reply) = 0;
-    /// All replies that one read brought have been passed on.
-    virtual void on_replies_end(std::size_t bytes, std::size_t replies) = 0;
+    /// All replies that one read brought have been passed on. Returns how many are still due, where that is known.
+    [[nodiscard]] virtual std::size_t on_replies_end(std::size_t bytes, std::size_t replies) = 0;
     /// Some of what the link was given has been written; `is_all`: it is free for more.
     virtual void on_progress(bool is_all) = 0;
     /// No callback comes from here on, and I/O must not be touched.
@@ -319,10 +319,10 @@ private:
             }
             if (!(handshake_ ? on_handshake_reply(*reply) : on_reply(*reply))) { break; }
         }
-        if (lifecycle_.phase() == Phase::ready) { on_replies_end(bytes, replies); }
+        const std::size_t due = lifecycle_.phase() == Phase::ready ? on_replies_end(bytes, replies) : 0;
         if (link != link_) { return; }
         if (error) { return lose_for_protocol(error, error.message()); }
-        link->fit_read_size(bytes, replies);
+        link->fit_read_size(bytes, replies, due);
         if (replies != 1) { return link->read(); }
         // One alone is mostly all there was: who has it goes first, and what that sends is not kept by a read that finds nothing.
         io_->strand->post_outside([self = shared_from_this(), link] {

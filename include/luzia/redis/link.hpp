@@ -39,19 +39,23 @@ public:
     void connect(const Endpoint& endpoint) { transport_->connect(endpoint, callback(Event::connected)); }
     void secure() { transport_->secure(callback(Event::secured)); }
     void read() {
-        asked_ = read_size_;
-        if (read_buffer_.size() < asked_) { read_buffer_ = std::vector<char>(asked_); }
+        // No further than the end of a large string: its value may be used, and its memory free, before the next one takes some.
+        const std::size_t rest = reader.rest_of_string(largest_read);
+        asked_ = rest > 0 ? std::min(read_size_, rest) : read_size_;
+        if (read_buffer_.size() < asked_) { read_buffer_ = std::vector<char>(largest_read); }
         transport_->read_some(asio::buffer(read_buffer_, asked_), callback(Event::read));
     }
     /// What the last read brought, until the next.
     [[nodiscard]] std::string_view received(std::size_t bytes) const noexcept { return {read_buffer_.data(), bytes}; }
-    /// What that completed: so large are the replies to come. A large read of small ones would take all that is under way at once, and the
-    /// server had nothing to do until they are dealt with.
-    void fit_read_size(std::size_t bytes, std::size_t replies) noexcept {
-        constexpr std::size_t large_reply = 4UL * 1024;
+    /// What that completed, and how many replies are still due: they will be as large. Of small ones a read takes a quarter of what is under way:
+    /// one that took all had left the server nothing to do until they are dealt with.
+    void fit_read_size(std::size_t bytes, std::size_t replies, std::size_t due) noexcept {
+        constexpr std::size_t large_reply = 20UL * 1024;
+        constexpr std::size_t share = 4;
         if (bytes < asked_) { is_behind_ = false; }
+        if (asked_ < read_size_) { return; } // it was to end there
         if (replies > 0 && bytes < replies * large_reply && !is_behind_) {
-            read_size_ = usual_read;
+            read_size_ = std::clamp(bytes / replies * due / share, usual_read, largest_read);
         } else if (bytes == asked_) {
             read_size_ = largest_read;
         }
@@ -82,10 +86,14 @@ public:
         if (written_ < outgoing.size()) { return false; }
         written_ = 0;
         is_writing_ = false;
+        written_payloads_ = outgoing.take_payloads();
         outgoing.clear();
         if (outgoing.text.capacity() > largest_kept) { outgoing.text = Bytes(); }
         return true;
     }
+
+    /// The payloads that were written last: they may be needed no longer.
+    [[nodiscard]] std::vector<Payload> take_written() noexcept { return std::exchange(written_payloads_, {}); }
 
     [[nodiscard]] bool is_writing() const noexcept { return is_writing_; }
 
@@ -140,6 +148,7 @@ private:
     std::unique_ptr<Transport> transport_;
     std::shared_ptr<Owner> owner_;
     std::size_t written_ = 0;
+    std::vector<Payload> written_payloads_;
     bool is_writing_ = false;
     // Large only where a reply may be: most connections are idle most of the time.
     static constexpr std::size_t usual_read = 16UL * 1024;

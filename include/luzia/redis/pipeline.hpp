@@ -1,9 +1,9 @@
 // redis/pipeline.hpp: the books of a connection: what waits to be written, what waits for its reply. Pure; locks and clocks are the caller's.
 #pragma once
 
-#include <luzia/redis/bytes.hpp>
 #include <luzia/redis/command.hpp>
 #include <luzia/redis/reply_handler.hpp>
+#include <luzia/redis/wire.hpp>
 
 #include <algorithm>
 #include <array>
@@ -40,76 +40,11 @@ struct PendingCommand {
     return command + (arguments > included ? (arguments - included) * argument : 0);
 }
 
-/// A large argument that is written from where it is, and not copied: `bytes` belong into the text at `place`.
-struct Payload {
-    std::string bytes;
-    std::size_t place = 0;
-};
-
-/// What is written as one: text, and payloads in the order of their places.
-class Wire {
-public:
-    Bytes text;
-
-    [[nodiscard]] const std::vector<Payload>& payloads() const noexcept { return payloads_; }
-    [[nodiscard]] std::size_t size() const noexcept { return text.size() + payload_bytes_; }
-
-    /// Makes room for one more.
-    void reserve_payload() {
-        if (payloads_.size() == payloads_.capacity()) { payloads_.reserve(payloads_.size() + most_payloads); }
-    }
-    void add(Payload payload) {
-        payload_bytes_ += payload.bytes.size();
-        payloads_.push_back(std::move(payload));
-    }
-    [[nodiscard]] std::vector<Payload> take_payloads() noexcept {
-        payload_bytes_ = 0;
-        return std::exchange(payloads_, {});
-    }
-    /// Calls `use` with every piece, in the order of the wire; some are empty.
-    template <class Use>
-    void for_each_piece(Use use) const {
-        const std::string_view whole = text.view();
-        std::size_t begin = 0;
-        for (const Payload& payload : payloads_) {
-            use(whole.substr(begin, payload.place - begin));
-            use(std::string_view(payload.bytes));
-            begin = payload.place;
-        }
-        use(whole.substr(begin));
-    }
-    /// Makes text of everything.
-    void join() {
-        if (payloads_.empty()) { return; }
-        Bytes joined;
-        joined.reserve(size());
-        for_each_piece([&](std::string_view piece) { joined.append(piece); });
-        text = std::move(joined);
-        payloads_ = {};
-        payload_bytes_ = 0;
-    }
-    void swap(Wire& other) noexcept {
-        text.swap(other.text);
-        payloads_.swap(other.payloads_);
-        std::swap(payload_bytes_, other.payload_bytes_);
-    }
-    /// Forgets everything; the text's room stays.
-    void clear() noexcept {
-        text.clear();
-        if (!payloads_.empty()) { payloads_ = {}; }
-        payload_bytes_ = 0;
-    }
-
-private:
-    static constexpr std::size_t most_payloads = 4; // of a batch
-    std::vector<Payload> payloads_;
-    std::size_t payload_bytes_ = 0;
-};
-
 /// Commands that are written as one.
 struct Batch {
     Wire wire;
     std::vector<PendingCommand> commands;
+    std::vector<Payload> written; ///< kept until the last reply
 };
 
 namespace detail {
@@ -253,8 +188,18 @@ public:
         size_ += commands.size();
         batches_.back().commands = std::move(commands);
     }
+    /// Payloads of the batch that was filled last. Freed when they are written, large ones would be gone before the next ones are made, and an
+    /// allocator may give their pages back to the system each time.
+    void keep(std::vector<Payload> written) noexcept {
+        if (!written.empty() && !batches_.empty()) { batches_.back().written = std::move(written); }
+    }
     [[nodiscard]] const PendingCommand& front() const noexcept { return batches_.front().commands[popped_]; }
-    PendingCommand pop() noexcept { return pop_front(); }
+    PendingCommand pop() noexcept {
+        const std::vector<PendingCommand>& commands = batches_.front().commands;
+        constexpr std::size_t ahead = 8;
+        if (popped_ + ahead < commands.size()) { prefetch(commands[popped_ + ahead].handler); }
+        return pop_front();
+    }
     [[nodiscard]] detail::SpareRoom& spare_room() noexcept { return spare_room_; }
 };
 

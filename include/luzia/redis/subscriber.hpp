@@ -176,9 +176,10 @@ private:
         return true;
     }
 
-    void on_replies_end(std::size_t, std::size_t replies) override {
+    std::size_t on_replies_end(std::size_t, std::size_t replies) override {
         if (replies > 0) { note_life(); }
         if (phase() == Phase::ready) { flush(); }
+        return 0;
     }
 
     void on_gone() noexcept override {

@@ -1,0 +1,136 @@
+// How long large values stay in memory. A program of its own: it counts what is allocated.
+#include "support/fake_server.hpp"
+#include "support/run.hpp"
+
+#include <malloc.h>
+
+#include <luzia/cache_client.hpp>
+#include <luzia/codec/raw_codec.hpp>
+
+#include <boost/asio/io_context.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <functional>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+constexpr std::size_t large = 256UL * 1024;
+std::atomic<int> large_blocks{0}; ///< that are allocated
+
+void* allocate(std::size_t size) noexcept {
+    void* const memory = std::malloc(size); // NOLINT
+    if (memory != nullptr && malloc_usable_size(memory) >= large) { ++large_blocks; }
+    return memory;
+}
+
+void* allocate_or_throw(std::size_t size) {
+    if (void* const memory = allocate(size)) { return memory; }
+    throw std::bad_alloc();
+}
+
+void release(void* memory) noexcept {
+    if (memory != nullptr && malloc_usable_size(memory) >= large) { --large_blocks; }
+    std::free(memory); // NOLINT
+}
+
+} // namespace
+
+void* operator new(std::size_t size) { return allocate_or_throw(size); }
+void* operator new[](std::size_t size) { return allocate_or_throw(size); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
+void operator delete(void* memory) noexcept { release(memory); }
+void operator delete[](void* memory) noexcept { release(memory); }
+void operator delete(void* memory, std::size_t) noexcept { release(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { release(memory); }
+void operator delete(void* memory, const std::nothrow_t&) noexcept { release(memory); }
+void operator delete[](void* memory, const std::nothrow_t&) noexcept { release(memory); }
+
+namespace luzia_test {
+namespace {
+
+/// A client on a thread of its own, and a server that can look into its memory.
+class Memory : public testing::Test {
+protected:
+    using Client = luzia::CacheClient<luzia::DefaultBackend, luzia::RawCodec>;
+
+    /// The server has everything of it when the script goes on, and the client knows: a small command comes behind.
+    void expect_set(const std::string& key, std::size_t size = large) { server.take(bytes_of_set(key, size)).expect({"GET", key}); }
+    void begin_set(Client& cache, const std::string& key, std::size_t size = large) {
+        cache.set(key, std::string(size, 'v'), luzia::no_expiry, [this](luzia::Effect) { blocks_at_end.push_back(large_blocks - before); });
+        ++pending;
+        cache.get(key, [&](std::optional<std::string>) {
+            if (--pending == 0) { cache.close(); }
+        });
+    }
+    void note_blocks() {
+        server.then([this] { blocks_seen.push_back(large_blocks - before); });
+    }
+    void run_client(const std::function<void(Client&)>& body) {
+        server.start();
+        luzia::CacheOptions options;
+        options.url = server.url();
+        options.command_timeout = 20s;
+        options.logger = log.logger();
+        asio::io_context io;
+        before = large_blocks;
+        {
+            Client cache{io, options};
+            body(cache);
+            io.run();
+        }
+        server.finish();
+        EXPECT_EQ(large_blocks, before);
+    }
+
+    LogLines log;
+    FakeServer server;
+    int before = 0;
+    int pending = 0;
+    std::vector<int> blocks_seen;   ///< by the server
+    std::vector<int> blocks_at_end; ///< by the handlers
+
+private:
+    [[nodiscard]] static std::size_t bytes_of_set(const std::string& key, std::size_t size) {
+        luzia::redis::Bytes bytes;
+        const std::string value(size, 'v');
+        luzia::redis::append_command(bytes, std::vector<std::string_view>{"SET", key, value});
+        return bytes.size();
+    }
+};
+
+TEST_F(Memory, AWrittenValueIsFreedWithItsReply) {
+    server.expect({"PING"}).reply("+PONG\r\n");
+    expect_set("one");
+    expect_set("two");
+    note_blocks();
+    server.reply("+OK\r\n$-1\r\n").reply("+OK\r\n$-1\r\n").expect_close();
+    run_client([&](Client& cache) {
+        begin_set(cache, "one");
+        begin_set(cache, "two");
+    });
+    EXPECT_EQ(blocks_seen, std::vector<int>{2});
+    EXPECT_EQ(blocks_at_end.size(), 2U);
+    EXPECT_EQ(blocks_at_end.back(), 0);
+}
+
+TEST_F(Memory, AWrittenValueIsFreedWithItsConnection) {
+    constexpr std::size_t more_than_a_socket_takes = 64 * large;
+    server.expect({"PING"}).reply("+PONG\r\n");
+    expect_set("lost", more_than_a_socket_takes);
+    note_blocks();
+    server.hang_up();
+    run_client([&](Client& cache) { begin_set(cache, "lost", more_than_a_socket_takes); });
+    EXPECT_EQ(blocks_seen, std::vector<int>{1});
+    EXPECT_EQ(blocks_at_end, std::vector<int>{0});
+}
+
+} // namespace
+} // namespace luzia_test
