@@ -46,6 +46,8 @@ struct FloorTuning {
             tuning.takes_payloads = true;
             return tuning;
         }
+        // What a read takes is answered late: a quarter of what is under way, at most.
+        tuning.read_bytes = std::clamp<std::size_t>(depth * reply_bytes / 4, 16 * 1024, 64 * 1024);
         tuning.early = std::max<std::size_t>(depth / share, 1);
         tuning.slice_bytes = std::min(tuning.slice_bytes, (tuning.early + 1) * reply_bytes);
         return tuning;

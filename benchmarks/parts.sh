@@ -29,8 +29,8 @@ part_values() { # larger values: bytes a second, and how often each byte is copi
     local round operation bytes depth total contestant
     for ((round = 0; round < $(times 7); ++round)); do
         for operation in get set; do
-            for bytes in 1024 16384 1048576; do
-                case $bytes in 1024) depth=64 total=200000 ;; 16384) depth=64 total=40000 ;; *) depth=8 total=1000 ;; esac
+            for bytes in 1024 16384 262144 1048576; do
+                case $bytes in 1024) depth=64 total=200000 ;; 16384) depth=64 total=40000 ;; 262144) depth=16 total=6000 ;; *) depth=8 total=2000 ;; esac
                 for contestant in $(in_turn $round floor luzia Boost.Redis); do
                     closed_loop "$operation of $bytes bytes" $contestant $operation $depth "$(size $total)" $bytes
                 done
@@ -41,10 +41,10 @@ part_values() { # larger values: bytes a second, and how often each byte is copi
             done
         done
     done
-    for bytes in 1024 16384 1048576; do
+    for bytes in 1024 16384 262144 1048576; do
         for contestant in floor luzia Boost.Redis; do
             [ $contestant != Boost.Redis ] || [ -n "$boost_include" ] || continue
-            depth=$((bytes > 100000 ? 8 : 64))
+            case $bytes in 262144) depth=16 ;; 1048576) depth=8 ;; *) depth=64 ;; esac
             figure "get of $bytes bytes" $contestant python3 benchmarks/counts.py "$programs" "$port" $contestant get $depth $bytes copies
         done
     done
