@@ -4,7 +4,6 @@
 #include <luzia/core/error.hpp>
 #include <luzia/hiredis/reply.hpp>
 
-#include <cstddef>
 #include <cstdint>
 
 namespace luzia::redis {
@@ -37,10 +36,10 @@ protected:
 
 /// What stands around a handler will be wanted soon: of very many operations most are in no cache of the processor. Null does no harm.
 inline void prefetch(const ReplyHandler* handler) noexcept {
-    constexpr std::ptrdiff_t line = 64;
-    const char* const middle = reinterpret_cast<const char*>(handler);
-    for (std::ptrdiff_t i = -2; i <= 2; ++i) {
-        __builtin_prefetch(middle + i * line, 1);
+    constexpr std::uintptr_t line = 64;
+    const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(handler) - 2 * line;
+    for (std::uintptr_t i = 0; i < 5; ++i) {
+        __builtin_prefetch(reinterpret_cast<const void*>(first + i * line), 1);
     }
 }
 
