@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <functional>
+#include <future>
 #include <new>
 #include <optional>
 #include <string>
@@ -61,10 +62,19 @@ class Memory : public testing::Test {
 protected:
     using Client = luzia::CacheClient<luzia::DefaultBackend, luzia::RawCodec>;
 
+    static constexpr std::size_t very_large = 64 * large; ///< more than a socket takes
+
     /// The server has everything of it when the script goes on, and the client knows: a small command comes behind.
     void expect_set(const std::string& key, std::size_t size = large) { server.take(bytes_of_set(key, size)).expect({"GET", key}); }
     void begin_set(Client& cache, const std::string& key, std::size_t size = large) {
-        cache.set(key, std::string(size, 'v'), luzia::no_expiry, [this](luzia::Effect) { blocks_at_end.push_back(large_blocks - before); });
+        cache.set(key, std::string(size, 'v'), luzia::no_expiry, [&, key](luzia::Effect) {
+            blocks_at_end.push_back(large_blocks - before);
+            if (blocks_at_end.size() == 1) { first_end.set_value(); }
+            if (key == "one") { begin_get(cache, "next"); }
+        });
+        begin_get(cache, key);
+    }
+    void begin_get(Client& cache, const std::string& key) {
         ++pending;
         cache.get(key, [&](std::optional<std::string>) {
             if (--pending == 0) { cache.close(); }
@@ -74,13 +84,13 @@ protected:
         server.then([this] { blocks_seen.push_back(large_blocks - before); });
     }
     void run_client(const std::function<void(Client&)>& body) {
+        before = large_blocks;
         server.start();
         luzia::CacheOptions options;
         options.url = server.url();
         options.command_timeout = 20s;
         options.logger = log.logger();
         asio::io_context io;
-        before = large_blocks;
         {
             Client cache{io, options};
             body(cache);
@@ -96,8 +106,8 @@ protected:
     int pending = 0;
     std::vector<int> blocks_seen;   ///< by the server
     std::vector<int> blocks_at_end; ///< by the handlers
+    std::promise<void> first_end;
 
-private:
     [[nodiscard]] static std::size_t bytes_of_set(const std::string& key, std::size_t size) {
         luzia::redis::Bytes bytes;
         const std::string value(size, 'v');
@@ -111,23 +121,32 @@ TEST_F(Memory, AWrittenValueIsFreedWithItsReply) {
     expect_set("one");
     expect_set("two");
     note_blocks();
-    server.reply("+OK\r\n$-1\r\n").reply("+OK\r\n$-1\r\n").expect_close();
+    server.reply("+OK\r\n$-1\r\n").expect({"GET", "next"}).reply("+OK\r\n$-1\r\n$-1\r\n").expect_close();
     run_client([&](Client& cache) {
         begin_set(cache, "one");
         begin_set(cache, "two");
     });
     EXPECT_EQ(blocks_seen, std::vector<int>{2});
-    EXPECT_EQ(blocks_at_end.size(), 2U);
-    EXPECT_EQ(blocks_at_end.back(), 0);
+    EXPECT_EQ(blocks_at_end, (std::vector<int>{1, 0}));
+}
+
+TEST_F(Memory, AValueThatIsAnsweredBeforeItIsWrittenIsFreedWhenItIs) {
+    server.expect({"PING"}).reply("+PONG\r\n").take(1000).reply("-ERR no\r\n");
+    server.then([this] { first_end.get_future().wait(); });
+    server.take(bytes_of_set("early", very_large) - 1000).expect({"GET", "early"});
+    note_blocks();
+    server.reply("$-1\r\n").expect_close();
+    run_client([&](Client& cache) { begin_set(cache, "early", very_large); });
+    EXPECT_EQ(blocks_at_end, std::vector<int>{1}); // there is more to be written
+    EXPECT_EQ(blocks_seen, std::vector<int>{0});
 }
 
 TEST_F(Memory, AWrittenValueIsFreedWithItsConnection) {
-    constexpr std::size_t more_than_a_socket_takes = 64 * large;
     server.expect({"PING"}).reply("+PONG\r\n");
-    expect_set("lost", more_than_a_socket_takes);
+    expect_set("lost", very_large);
     note_blocks();
     server.hang_up();
-    run_client([&](Client& cache) { begin_set(cache, "lost", more_than_a_socket_takes); });
+    run_client([&](Client& cache) { begin_set(cache, "lost", very_large); });
     EXPECT_EQ(blocks_seen, std::vector<int>{1});
     EXPECT_EQ(blocks_at_end, std::vector<int>{0});
 }

@@ -68,12 +68,13 @@ public:
     /// Whatever comes, so many bytes of it.
     FakeServer& take(std::size_t bytes) {
         return add([this, bytes](Socket& socket) {
-            std::vector<char> buffer(bytes);
+            std::vector<char> buffer(std::min<std::size_t>(bytes, 64 * 1024));
             boost::system::error_code error;
             for (std::size_t got = 0; got < bytes && !error;) {
                 if (!wait_readable(socket.native_handle())) { return problems_.emplace_back("the client sends nothing more"), void(); }
                 got += socket.read_some(boost::asio::buffer(buffer, bytes - got), error);
             }
+            if (error) { problems_.emplace_back("the client has gone, and had more to send"); }
         });
     }
     /// Whatever the next read brings.

@@ -928,6 +928,20 @@ TEST(Outbox, APayloadThatIsCancelledBeforeItIsWrittenIsNeverSent) {
     EXPECT_EQ(in_flight.size(), 1U);
 }
 
+TEST(Outbox, APayloadCostsTheRoomThatItHas) {
+    Outbox outbox;
+    Handler handler;
+    std::string roomy;
+    roomy.reserve(4 * Outbox::least_payload);
+    roomy.assign(Outbox::least_payload, 'v');
+    const std::size_t room = roomy.capacity() - roomy.size();
+    const std::string value = roomy;
+    const std::array<std::string_view, 3> arguments{"SET", "key", roomy};
+    const PendingCommand& command = outbox.append(arguments, &handler, start, &roomy);
+    EXPECT_EQ(command.bytes, wire_of_set(value).size());
+    EXPECT_EQ(command.cost, command.bytes + room + overhead_of(3));
+}
+
 TEST(Outbox, ACommandCostsMoreThanItsBytesAndMoreForEachOfManyArguments) {
     Outbox outbox;
     const std::vector<std::string_view> many(500, "key");
@@ -1519,8 +1533,8 @@ private:
 /// A link whose reads are noted.
 class Link : public testing::Test {
 protected:
-    static constexpr std::size_t usual = 16UL * 1024;
-    static constexpr std::size_t large = 64UL * 1024;
+    static constexpr std::size_t usual = ReadSize::usual;
+    static constexpr std::size_t large = ReadSize::largest;
 
     /// What the read under way brings, and the next one; so many replies are due then.
     void read(std::size_t bytes, std::size_t replies, std::size_t due = 0) {
@@ -1576,7 +1590,16 @@ TEST_F(Link, ReadsMuchAtOnceWhereItIsBehind) {
     read(usual, 160);
     read(large, 600);     // there may be more
     read(large - 1, 600); // that was all
-    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large, large, usual}));
+    link->catch_up();
+    read(usual - 1, 160); // it was not behind
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large, large, usual, usual}));
+}
+
+TEST_F(Link, JudgesAReplyByAllOfItAndNotByItsEnd) {
+    link->read();
+    read(usual, 0);
+    read(14'000, 1);
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large, large}));
 }
 
 TEST_F(Link, ReadsNoFurtherThanTheEndOfALargeString) {

@@ -29,6 +29,13 @@ public:
 #endif
     }
 
+    /// How much later than asked a deadline may be that is read from this clock: a tick, where that is no matter, or else nothing, and the exact
+    /// time has to be asked for.
+    [[nodiscard]] static Exact::duration slack_of(Exact::duration timeout) noexcept {
+        constexpr int small = 50;
+        return timeout < small * tick() ? Exact::duration::zero() : tick();
+    }
+
 private:
 #ifdef CLOCK_MONOTONIC_COARSE
     static Exact::time_point time_point_of(int (*ask)(clockid_t, timespec*)) noexcept {

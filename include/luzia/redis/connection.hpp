@@ -38,6 +38,7 @@ namespace luzia::redis {
 /// deadlines. Before one is judged, what has arrived is read, so that a thread kept busy by others does not turn answers into timeouts.
 /// Timed out or cancelled before it was written, a command is never sent; after that its reply is swallowed and the link stays. A server
 /// that owes a reply and for `command_timeout` completes none, nor sends 512 bytes of a long one, is dropped; one that is slow is not.
+///
 /// Held by its owner and by what is under way; `close` ends it from any thread.
 class Connection final : public Dialer {
 public:
@@ -121,13 +122,6 @@ private:
     using Dialer::Dialer;
 
     [[nodiscard]] std::shared_ptr<Connection> self_pointer() { return std::static_pointer_cast<Connection>(shared_from_this()); }
-
-    /// How much later than asked a deadline may be: one tick of the cheaper clock, where that is no matter. None is earlier.
-    [[nodiscard]] Clock::duration slack() const noexcept {
-        const Clock::duration tick = CoarseClock::tick();
-        constexpr int small = 50;
-        return options_.command_timeout < small * tick ? Clock::duration::zero() : tick;
-    }
 
     /// Of a command begun now.
     [[nodiscard]] TimePoint next_deadline() const noexcept { return last_tick() + slack_ + options_.command_timeout; }
@@ -259,9 +253,11 @@ private:
 
     [[gnu::cold]] [[nodiscard]] std::vector<ReplyHandler*> take_all() {
         std::vector<ReplyHandler*> handlers;
-        const std::scoped_lock lock(mutex_);
-        handlers.reserve(in_flight_.size() + outbox_.size());
-        in_flight_.take_all(handlers);
+        std::unique_lock<ShortMutex> lock(mutex_);
+        handlers.reserve(in_flight_.size() + outbox_.size()); // and no more comes from here on
+        lock.unlock();
+        in_flight_.take_all(handlers); // with the values that were written, which may be much to free
+        lock.lock();
         outbox_.take_all(handlers);
         taken_bytes_ = ended_bytes_.load(std::memory_order_relaxed);
         settled_bytes_ = 0;
@@ -371,7 +367,7 @@ private:
         }
     }
 
-    const Clock::duration slack_ = slack();
+    const Clock::duration slack_ = CoarseClock::slack_of(options_.command_timeout);
 
     // Guarded by mutex_.
     ShortMutex mutex_;

@@ -4,6 +4,7 @@
 #include <luzia/hiredis/reader.hpp>
 #include <luzia/redis/bytes.hpp>
 #include <luzia/redis/pipeline.hpp>
+#include <luzia/redis/read_size.hpp>
 #include <luzia/redis/transport.hpp>
 
 #include <boost/asio/buffer.hpp>
@@ -12,6 +13,7 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,32 +41,16 @@ public:
     void connect(const Endpoint& endpoint) { transport_->connect(endpoint, callback(Event::connected)); }
     void secure() { transport_->secure(callback(Event::secured)); }
     void read() {
-        // No further than the end of a large string: its value may be used, and its memory free, before the next one takes some.
-        const std::size_t rest = reader.rest_of_string(largest_read);
-        asked_ = rest > 0 ? std::min(read_size_, rest) : read_size_;
-        if (read_buffer_.size() < asked_) { read_buffer_ = std::vector<char>(largest_read); }
-        transport_->read_some(asio::buffer(read_buffer_, asked_), callback(Event::read));
+        const std::size_t size = read_size_.next(reader.rest_of_string(ReadSize::largest));
+        if (size > read_buffer_.size()) { grow_read_buffer(); }
+        transport_->read_some(asio::buffer(read_buffer_, size), callback(Event::read));
     }
     /// What the last read brought, until the next.
     [[nodiscard]] std::string_view received(std::size_t bytes) const noexcept { return {read_buffer_.data(), bytes}; }
-    /// What that completed, and how many replies are still due: they will be as large. Of small ones a read takes a quarter of what is under way:
-    /// one that took all had left the server nothing to do until they are dealt with.
-    void fit_read_size(std::size_t bytes, std::size_t replies, std::size_t due) noexcept {
-        constexpr std::size_t large_reply = 20UL * 1024;
-        constexpr std::size_t share = 4;
-        if (bytes < asked_) { is_behind_ = false; }
-        if (asked_ < read_size_) { return; } // it was to end there
-        if (replies > 0 && bytes < replies * large_reply && !is_behind_) {
-            read_size_ = std::clamp(bytes / replies * due / share, usual_read, largest_read);
-        } else if (bytes == asked_) {
-            read_size_ = largest_read;
-        }
-    }
-    /// What waits in the socket is to be read as fast as can be, from the read after the one that is under way on.
-    void catch_up() noexcept {
-        is_behind_ = true;
-        read_size_ = largest_read;
-    }
+    /// The replies that the last read completed, and how many are still due.
+    void fit_read_size(std::size_t bytes, std::size_t replies, std::size_t due) noexcept { read_size_.fit(bytes, replies, due); }
+    /// What waits in the socket is to be read as fast as can be.
+    void catch_up() noexcept { read_size_.catch_up(); }
     [[nodiscard]] bool has_unread() { return transport_->has_unread(); }
     [[nodiscard]] std::string describe(const error_code& error) { return transport_->describe(error); }
 
@@ -138,6 +124,12 @@ private:
     static constexpr std::size_t largest_kept = 1024UL * 1024;
     static constexpr std::size_t largest_joined = 64UL * 1024;
 
+    [[gnu::cold]] void grow_read_buffer() noexcept {
+        try {
+            read_buffer_ = std::vector<char>(ReadSize::largest);
+        } catch (const std::bad_alloc&) {} // the smaller one will do
+    }
+
     TransportCallback callback(Event event) { return {shared_from_this(), event}; }
 
     void on_transport(Event event, error_code error, std::size_t bytes) override {
@@ -150,13 +142,9 @@ private:
     std::size_t written_ = 0;
     std::vector<Payload> written_payloads_;
     bool is_writing_ = false;
-    // Large only where a reply may be: most connections are idle most of the time.
-    static constexpr std::size_t usual_read = 16UL * 1024;
-    static constexpr std::size_t largest_read = 64UL * 1024;
-    std::size_t read_size_ = usual_read; ///< of the next read
-    std::size_t asked_ = usual_read;     ///< of the one under way, or the last
-    bool is_behind_ = false;
-    std::vector<char> read_buffer_ = std::vector<char>(usual_read);
+    ReadSize read_size_;
+    // Larger once that is asked for: most connections are idle most of the time.
+    std::vector<char> read_buffer_ = std::vector<char>(ReadSize::usual);
 };
 
 } // namespace luzia::redis

@@ -1,6 +1,7 @@
 // redis/pipeline.hpp: the books of a connection: what waits to be written, what waits for its reply. Pure; locks and clocks are the caller's.
 #pragma once
 
+#include <luzia/redis/bytes.hpp>
 #include <luzia/redis/command.hpp>
 #include <luzia/redis/reply_handler.hpp>
 #include <luzia/redis/wire.hpp>
@@ -188,8 +189,8 @@ public:
         size_ += commands.size();
         batches_.back().commands = std::move(commands);
     }
-    /// Payloads of the batch that was filled last. Freed when they are written, large ones would be gone before the next ones are made, and an
-    /// allocator may give their pages back to the system each time.
+    /// Until its last reply, the payloads of the batch that was filled last. Freed when they are written, large ones would be gone before the
+    /// next ones are made, and an allocator may give their pages back to the system each time.
     void keep(std::vector<Payload> written) noexcept {
         if (!written.empty() && !batches_.empty()) { batches_.back().written = std::move(written); }
     }
@@ -234,6 +235,7 @@ public:
         }
         if (is_taken) { batch.wire.reserve_payload(); }
         batch.commands.push_back({handler, next_ticket_, deadline, 0, 0, handler == nullptr});
+        const std::size_t spare = is_taken ? payload->capacity() - payload->size() : 0;
         if (is_taken) {
             const WrittenAround written = write_command_around(out.end(), arguments, taken);
             const auto place = static_cast<std::size_t>(written.gap - out.begin());
@@ -246,7 +248,7 @@ public:
         ++next_ticket_;
         PendingCommand& command = batch.commands.back();
         command.bytes = batch.wire.size() - before;
-        command.cost = command.bytes + overhead_of(arguments.size());
+        command.cost = command.bytes + spare + overhead_of(arguments.size());
         bytes_ += command.bytes;
         return command;
     }
