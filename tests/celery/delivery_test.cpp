@@ -540,6 +540,51 @@ TEST(CeleryDelivery, WhatAnotherHasTakenOverIsNotToldOfWhenTheBrokerIsBack) {
     EXPECT_EQ(books.broker({"EXISTS", "celery-task-meta-behind"}), "0") << log.all();
 }
 
+TEST(CeleryDelivery, WhatAnotherHasTakenOverIsCountedOnceThoughItEndsWhileItIsRenewed) {
+    const LogLines log;
+    RedisServer server;
+    Gate gate(server.port());
+    Books books(server);
+    celery::WorkerOptions options = worker_options(server.url(), log);
+    options.broker_url = gate.url() + "/0";
+    options.result_backend = options.broker_url;
+    options.visibility_timeout = 1s; // renewed every 250 ms
+    asio::thread_pool pool(1);
+    options.handler_executor = pool.get_executor();
+    std::atomic<bool> has_begun{false};
+    std::atomic<bool> may_end{true};
+    RunningWorker worker(options, [&](celery::Worker& self) {
+        self.task("cpp.computes", [&] {
+            has_begun = true;
+            while (!may_end) {
+                std::this_thread::sleep_for(1ms);
+            }
+            throw std::runtime_error("only here");
+        });
+    });
+    const Json embed = Json::object({{"chain", Json::array({signature_of("cpp.add", "behind", Json::array({1, 2}), "other")})}});
+    const auto push = [&](const std::string& id) {
+        books.broker({"LPUSH", "cpp", envelope_with("cpp.computes", id, Json::array(), embed)});
+    };
+    const auto is_stored = [&](const std::string& id) { return books.broker({"EXISTS", "celery-task-meta-" + id}) == "1"; };
+    push("before"); // from here on the server knows the scripts
+    EXPECT_TRUE(holds_soon([&] { return is_stored("before"); })) << log.all();
+    may_end = false;
+    has_begun = false;
+    push("a");
+    EXPECT_TRUE(holds_soon([&] { return has_begun.load(); })) << log.all();
+    std::this_thread::sleep_for(400ms); // and that of renewing, which nothing else shows
+    gate.stall(Way::to_client);
+    books.broker({"DEL", "unacked", "unacked_index"});
+    may_end = true;
+    EXPECT_TRUE(holds_soon([&] { return is_stored("a"); })) << log.all();
+    std::this_thread::sleep_for(600ms); // it is renewed behind that
+    gate.flow(Way::to_client);
+    EXPECT_TRUE(holds_soon([&] { return worker.stats().lost > 0; })) << log.all();
+    EXPECT_FALSE(worker.stop());
+    EXPECT_EQ(worker.stats().lost, 1U);
+}
+
 TEST(CeleryDelivery, WhetherATaskHasSucceededIsAskedUntilItIsKnown) {
     for (const bool is_stopped_before : {false, true}) {
         const LogLines log;

@@ -29,7 +29,8 @@ namespace luzia::celery::detail {
         for (const auto& [time, delivery] : core->scheduled) {
             held.push_back(delivery);
         }
-        std::erase_if(held, [](const DeliveryPtr& delivery) { return delivery->is_acked || delivery->is_lost || delivery->is_given_back; });
+        const auto is_over = [](const DeliveryPtr& delivery) { return delivery->is_acked || delivery->is_lost || delivery->is_given_back; };
+        std::erase_if(held, is_over);
         constexpr std::size_t some = 500;
         for (std::size_t begin = 0; begin < held.size(); begin += some) {
             const std::size_t end = std::min(held.size(), begin + some);
@@ -42,9 +43,8 @@ namespace luzia::celery::detail {
                 co_await redis::execute(core->broker, renew_script, std::move(keys), std::move(tags), core->strand(), quietly);
             for (std::size_t i = begin; !error && i < end && i - begin < reply.elements().size(); ++i) {
                 const bool is_unknown = reply.elements()[i - begin].integer() == 0;
-                if (!is_unknown || held[i]->is_acked || core->active.count(held[i]->tag) != 0) {
-                    continue;
-                } // what runs finds out at its end
+                // What runs finds out at its end, which may have come meanwhile.
+                if (!is_unknown || is_over(held[i]) || core->active.count(held[i]->tag) != 0) { continue; }
                 // Taken back while it waited here: theirs now.
                 std::erase(core->ready, held[i]);
                 std::erase(core->arriving, held[i]);
