@@ -502,36 +502,48 @@ TEST(CeleryDelivery, AnIdThatIsUsedAgainIsRunThoughAnOldSuccessIsStored) {
     }
 }
 
-TEST(CeleryDelivery, WhatAnotherHasTakenOverIsNotToldOfWhenTheBrokerIsBack) {
-    const LogLines log;
-    RedisServer server;
-    Gate gate(server.port());
-    Books books(server);
-    celery::WorkerOptions options = worker_options(server.url(), log);
-    options.broker_url = gate.url() + "/0";
-    options.result_backend = options.broker_url;
-    options.poll_interval = 20ms;
-    asio::thread_pool pool(1);
-    options.handler_executor = pool.get_executor();
-    std::atomic<bool> has_begun{false};
-    std::atomic<bool> may_end{false};
-    RunningWorker worker(options, [&](celery::Worker& self) {
-        self.task("cpp.computes", [&] {
+/// A task that computes until it may end, fails then, and has another behind it. Broker and results lie behind one gate.
+struct Failing {
+    explicit Failing(const Gate& gate, const std::string& url, const LogLines& log) : options(worker_options(url, log)) {
+        options.broker_url = gate.url() + "/0";
+        options.result_backend = options.broker_url;
+        options.handler_executor = pool.get_executor();
+    }
+    void tell(celery::Worker& worker) {
+        worker.task("cpp.computes", [this] {
             has_begun = true;
             while (!may_end) {
                 std::this_thread::sleep_for(1ms);
             }
             throw std::runtime_error("only here");
         });
-    });
-    const Json embed = Json::object({{"chain", Json::array({signature_of("cpp.add", "behind", Json::array({1, 2}), "other")})}});
-    books.broker({"LPUSH", "cpp", envelope_with("cpp.computes", "a", Json::array(), embed)});
-    EXPECT_TRUE(holds_soon([&] { return has_begun.load(); })) << log.all();
+    }
+    static void push(Books& books, const std::string& id) {
+        const Json embed = Json::object({{"chain", Json::array({signature_of("cpp.add", "behind", Json::array({1, 2}), "other")})}});
+        books.broker({"LPUSH", "cpp", envelope_with("cpp.computes", id, Json::array(), embed)});
+    }
+
+    asio::thread_pool pool{1};
+    celery::WorkerOptions options;
+    std::atomic<bool> has_begun{false};
+    std::atomic<bool> may_end{false};
+};
+
+TEST(CeleryDelivery, WhatAnotherHasTakenOverIsNotToldOfWhenTheBrokerIsBack) {
+    const LogLines log;
+    RedisServer server;
+    Gate gate(server.port());
+    Books books(server);
+    Failing task(gate, server.url(), log);
+    task.options.poll_interval = 20ms;
+    RunningWorker worker(task.options, [&](celery::Worker& self) { task.tell(self); });
+    Failing::push(books, "a");
+    EXPECT_TRUE(holds_soon([&] { return task.has_begun.load(); })) << log.all();
     gate.shut();
     gate.reset();
     EXPECT_TRUE(holds_soon([&] { return log.count("for: Connection re") + log.count("claimed: Connection re") > 0; })) << log.all();
     books.broker({"DEL", "unacked", "unacked_index"});
-    may_end = true;
+    task.may_end = true;
     EXPECT_TRUE(holds_soon([&] { return log.count("can't be stored") > 0; })) << log.all();
     gate.open();
     EXPECT_TRUE(holds_soon([&] { return books.broker({"EXISTS", "celery-task-meta-a"}) == "1"; })) << log.all();
@@ -545,38 +557,21 @@ TEST(CeleryDelivery, WhatAnotherHasTakenOverIsCountedOnceThoughItEndsWhileItIsRe
     RedisServer server;
     Gate gate(server.port());
     Books books(server);
-    celery::WorkerOptions options = worker_options(server.url(), log);
-    options.broker_url = gate.url() + "/0";
-    options.result_backend = options.broker_url;
-    options.visibility_timeout = 1s; // renewed every 250 ms
-    asio::thread_pool pool(1);
-    options.handler_executor = pool.get_executor();
-    std::atomic<bool> has_begun{false};
-    std::atomic<bool> may_end{true};
-    RunningWorker worker(options, [&](celery::Worker& self) {
-        self.task("cpp.computes", [&] {
-            has_begun = true;
-            while (!may_end) {
-                std::this_thread::sleep_for(1ms);
-            }
-            throw std::runtime_error("only here");
-        });
-    });
-    const Json embed = Json::object({{"chain", Json::array({signature_of("cpp.add", "behind", Json::array({1, 2}), "other")})}});
-    const auto push = [&](const std::string& id) {
-        books.broker({"LPUSH", "cpp", envelope_with("cpp.computes", id, Json::array(), embed)});
-    };
+    Failing task(gate, server.url(), log);
+    task.options.visibility_timeout = 1s; // renewed every 250 ms
+    task.may_end = true;
+    RunningWorker worker(task.options, [&](celery::Worker& self) { task.tell(self); });
     const auto is_stored = [&](const std::string& id) { return books.broker({"EXISTS", "celery-task-meta-" + id}) == "1"; };
-    push("before"); // from here on the server knows the scripts
+    Failing::push(books, "before"); // from here on the server knows the scripts
     EXPECT_TRUE(holds_soon([&] { return is_stored("before"); })) << log.all();
-    may_end = false;
-    has_begun = false;
-    push("a");
-    EXPECT_TRUE(holds_soon([&] { return has_begun.load(); })) << log.all();
+    task.may_end = false;
+    task.has_begun = false;
+    Failing::push(books, "a");
+    EXPECT_TRUE(holds_soon([&] { return task.has_begun.load(); })) << log.all();
     std::this_thread::sleep_for(400ms); // and that of renewing, which nothing else shows
     gate.stall(Way::to_client);
     books.broker({"DEL", "unacked", "unacked_index"});
-    may_end = true;
+    task.may_end = true;
     EXPECT_TRUE(holds_soon([&] { return is_stored("a"); })) << log.all();
     std::this_thread::sleep_for(600ms); // it is renewed behind that
     gate.flow(Way::to_client);
