@@ -96,7 +96,7 @@ inline void accept(const CorePtr& core, DeliveryPtr delivery) {
         delivery->message.is_redelivered ||
         (delivery->message.properties.contains("delivery_info") && delivery->message.properties["delivery_info"].is_object() &&
          delivery->message.properties["delivery_info"].value("redelivered", Json()) == true);
-    ++core->stats.received;
+    ++core->counters.received;
     if (reading.fitness != Fitness::good) {
         core->active.emplace(delivery->tag, delivery); // held while it is dealt with, like one that runs
         asio::co_spawn(core->strand(), end_unfit(core, delivery, reading.fitness, std::move(reading.problem)), asio::detached);
@@ -153,7 +153,7 @@ inline void accept(const CorePtr& core, DeliveryPtr delivery) {
         core->arriving.pop_front();
         core->io->hungry.set(); // there may be room now
         if (reply.is_nil() || !read_claimed(*delivery, reply.text())) {
-            ++core->stats.lost;
+            ++core->counters.lost;
             continue;
         }
         accept(core, delivery);
@@ -227,7 +227,7 @@ inline constexpr std::size_t more_when_tried_again = 4096;
     if (found.size() < 2) { co_return 0; }
     const std::int64_t dead = found[0].integer();
     if (dead > 0) {
-        core->stats.dead += static_cast<std::uint64_t>(dead);
+        core->counters.dead += static_cast<std::uint64_t>(dead);
         core->warn("dead letter", std::to_string(dead) + " messages that are no JSON objects, or too large, went to " +
                                       printable(core->options.dead_letter_list));
     }

@@ -159,7 +159,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     end.is_final = false;
     end.follow.push_back({message.id, list_of(core->options.key_prefix, delivery->queue, message.priority), std::move(*envelope)});
     const Settled settled = co_await settle(core, delivery, std::move(end));
-    core->stats.retried += settled == Settled::untold ? 0 : 1;
+    core->counters.retried += settled == Settled::untold ? 0 : 1;
 }
 
 /// Its result was stored, and the message not let go: the run before this one got as far as that. Waits for a server that is away.
@@ -175,7 +175,7 @@ inline void begin_handler(const CorePtr& core, const std::shared_ptr<Run>& run, 
     if (found.error || found.reply.is_nil()) { co_return false; }
     std::optional<TaskResult> stored = decode_result(found.reply.text());
     if (!stored || stored->state != "SUCCESS") { co_return false; }
-    ++core->stats.deduplicated;
+    ++core->counters.deduplicated;
     co_await join_own_chord(core, delivery, "SUCCESS", std::move(stored->value));
     co_return true;
 }
@@ -263,7 +263,7 @@ inline void dispatch(const CorePtr& core);
         core->warn("task lost", std::string("a task can't be run now: ") + printable(problem.what(), 100));
     }
     if (delivery->is_untold && !delivery->is_acked) { co_await give_back(core, delivery); }
-    if (delivery->is_lost) { ++core->stats.lost; }
+    if (delivery->is_lost) { ++core->counters.lost; }
     core->active.erase(delivery->tag);
     core->io->hungry.set();
     if (core->is_stopping) { core->io->idle.set(); }

@@ -49,7 +49,7 @@ namespace luzia::celery::detail {
                 std::erase(core->ready, held[i]);
                 std::erase(core->arriving, held[i]);
                 std::erase_if(core->scheduled, [&](const auto& entry) { return entry.second == held[i]; });
-                ++core->stats.lost;
+                ++core->counters.lost;
                 core->io->hungry.set();
             }
         }

@@ -94,7 +94,7 @@ inline void note_revoked(WorkerCore& core, const std::string& id) {
     stats["prefetch_count"] = core.options.prefetch;
     stats["pool"] = Json::object({{"implementation", "luzia"}, {"max-concurrency", core.options.concurrency}});
     stats["broker"] = Json::object({{"transport", "redis"}, {"hostname", core.server->url.host}, {"port", core.server->url.port}});
-    const WorkerStats& counts = core.stats;
+    const WorkerStats counts = core.counters.stats();
     stats["luzia"] = Json::object({{"received", counts.received},
                                    {"succeeded", counts.succeeded},
                                    {"failed", counts.failed},

@@ -75,7 +75,7 @@ struct HeldEntry {
     if (error) { co_return std::nullopt; }
     if (reply.integer() == 2) {
         core->warn("dead letter", printable(list) + " is no list; a message for it goes to " + printable(dead_letters));
-        ++core->stats.dead;
+        ++core->counters.dead;
     }
     co_return reply.integer() != 0;
 }
@@ -92,14 +92,14 @@ struct HeldEntry {
         core->warn("dead letter", "what a worker held is no message; it goes to " + printable(core->options.dead_letter_list));
         const std::optional<bool> is_buried = co_await move(core, std::move(tag), core->key(core->options.dead_letter_list),
                                                             std::move(value), "LPUSH", std::move(overdue_seconds));
-        core->stats.dead += is_buried.value_or(false) ? 1 : 0;
+        core->counters.dead += is_buried.value_or(false) ? 1 : 0;
         co_return is_buried.value_or(false);
     }
     std::optional<std::string> list = co_await list_for(core, *entry);
     if (!list) { co_return false; }
     const std::optional<bool> is_moved =
         co_await move(core, std::move(tag), std::move(*list), std::move(entry->envelope), "RPUSH", std::move(overdue_seconds));
-    core->stats.restored += is_moved.value_or(false) ? 1 : 0;
+    core->counters.restored += is_moved.value_or(false) ? 1 : 0;
     co_return is_moved.value_or(false);
 }
 
@@ -141,9 +141,9 @@ struct HeldEntry {
     std::string list = list_of(core->options.key_prefix, delivery->queue, delivery->message.priority);
     std::string tag = delivery->is_acked ? std::string() : delivery->tag;
     const std::optional<bool> is_moved = co_await move(core, std::move(tag), std::move(list), std::move(text), "RPUSH");
-    core->stats.given_back += is_moved.value_or(false) ? 1 : 0;
+    core->counters.given_back += is_moved.value_or(false) ? 1 : 0;
     if (is_moved) { co_return; }
-    core->stats.lost += delivery->is_acked ? 1 : 0;
+    core->counters.lost += delivery->is_acked ? 1 : 0;
     core->warn("giving back", "task " + printable(delivery->message.id, 256) + " has not ended and can't be given back" +
                                   (delivery->is_acked ? ": it was let go when it began" : ", it comes back when its time is up"));
 }
@@ -199,7 +199,7 @@ inline void give_up_reading(WorkerCore& core) {
         auto [error, reply] =
             co_await redis::execute(core->broker, give_back_script, std::move(keys), std::move(arguments), core->strand(), quietly);
         if (error) { core->warn("giving back", "what was not begun comes back when its time is up: " + error.message()); }
-        core->stats.given_back += static_cast<std::uint64_t>(reply.integer());
+        core->counters.given_back += static_cast<std::uint64_t>(reply.integer());
     }
 }
 

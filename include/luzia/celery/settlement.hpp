@@ -61,7 +61,7 @@ struct Settlement {
         core->warn("dead letter", std::to_string(dead) + " messages that follow task " + printable(id) +
                                       " can't be sent, since their queue is no list; they go to " +
                                       printable(core->options.dead_letter_list));
-        core->stats.dead += static_cast<std::uint64_t>(dead);
+        core->counters.dead += static_cast<std::uint64_t>(dead);
     }
     const std::int64_t held = end.reply.elements()[0].integer();
     return end.is_repeated ? 1 : held; // let go by the try whose answer was lost
@@ -144,7 +144,7 @@ enum class Settled {
 inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const std::string& problem) {
     core->warn("dead letter", "a message of queue " + printable(delivery.queue) + " goes to " + printable(core->options.dead_letter_list) +
                                   ": " + printable(problem, 200));
-    ++core->stats.dead;
+    ++core->counters.dead;
 }
 
 /// Puts the message, as it came, into the dead-letter list.
@@ -268,7 +268,7 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
     end.is_ack = !is_of_chord;
     const Settled settled = co_await settle(core, delivery, std::move(end));
     if (is_of_chord && settled == Settled::done) { co_await join_own_chord(core, delivery, "SUCCESS", std::move(value)); }
-    if (!delivery->is_untold) { ++core->stats.succeeded; }
+    if (!delivery->is_untold) { ++core->counters.succeeded; }
 }
 
 [[nodiscard]] inline asio::awaitable<void> end_with_failure(CorePtr core, DeliveryPtr delivery, TaskFailure failure, std::string state,
@@ -296,7 +296,7 @@ inline void warn_of_dead(const CorePtr& core, const Delivery& delivery, const st
     end.is_ack = !has_more;
     const Settled settled = co_await settle(core, delivery, std::move(end));
     if (settled == Settled::untold) { co_return; }
-    ++(is_failed ? core->stats.failed : core->stats.revoked);
+    ++(is_failed ? core->counters.failed : core->counters.revoked);
     if (!has_more || settled == Settled::lost) { co_return; }
     auto nobody = std::make_shared<Delivery>();
     nobody->is_acked = true;

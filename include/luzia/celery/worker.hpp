@@ -8,6 +8,7 @@
 #include <luzia/celery/restoring.hpp>
 #include <luzia/celery/worker_core.hpp>
 #include <luzia/celery/worker_options.hpp>
+#include <luzia/celery/worker_stats.hpp>
 
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/deferred.hpp>
@@ -98,8 +99,8 @@ public:
     /// Takes no more tasks, waits `stop_grace` for those that run, gives back the others. Any thread.
     void stop() { core_->stop(); }
 
-    /// What has been counted. On the thread that runs the worker, or after `run` has ended.
-    [[nodiscard]] WorkerStats stats() const { return core_->stats; }
+    /// What has been counted. Any thread.
+    [[nodiscard]] WorkerStats stats() const noexcept { return core_->counters.stats(); }
 
     /// This worker's name in Celery's eyes.
     [[nodiscard]] const std::string& node() const noexcept { return core_->node; }

@@ -7,6 +7,7 @@
 #include <luzia/celery/result.hpp>
 #include <luzia/celery/scripts.hpp>
 #include <luzia/celery/worker_options.hpp>
+#include <luzia/celery/worker_stats.hpp>
 #include <luzia/redis/context_service.hpp>
 #include <luzia/redis/execute.hpp>
 
@@ -39,23 +40,6 @@
 namespace luzia::celery {
 
 namespace asio = boost::asio;
-
-/// Counts since a worker was made.
-struct WorkerStats {
-    WorkerStats() {}
-    std::uint64_t received = 0; ///< messages taken from queues
-    std::uint64_t succeeded = 0;
-    std::uint64_t failed = 0;
-    std::uint64_t retried = 0;
-    std::uint64_t revoked = 0;    ///< expired ones included
-    std::uint64_t dead = 0;       ///< put into the dead-letter list
-    std::uint64_t restored = 0;   ///< given back to their queue after their worker had gone
-    std::uint64_t given_back = 0; ///< by this worker, when it stopped
-    /// Ended here after somebody had taken them back: they run twice. Or let go when they began, cut short by `stop`, and not put back: they
-    /// do not run again.
-    std::uint64_t lost = 0;
-    std::uint64_t deduplicated = 0; ///< delivered again though their success was stored: not run again
-};
 
 namespace detail {
 
@@ -233,7 +217,7 @@ public:
     std::vector<std::pair<std::uint64_t, std::uint64_t>> lost_answers; ///< first number and count of claims that are looked at again
     std::unordered_set<std::string> revoked;
     std::deque<std::string> revoked_order;
-    WorkerStats stats;
+    WorkerCounters counters;
     std::map<std::string, std::uint64_t> totals; ///< runs of each task
 
 private:
