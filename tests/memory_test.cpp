@@ -24,10 +24,14 @@ namespace {
 
 constexpr std::size_t large = 256UL * 1024;
 std::atomic<int> large_blocks{0}; ///< that are allocated
+std::atomic<int> large_blocks_made{0};
 
 void* allocate(std::size_t size) noexcept {
     void* const memory = std::malloc(size); // NOLINT
-    if (memory != nullptr && malloc_usable_size(memory) >= large) { ++large_blocks; }
+    if (memory != nullptr && malloc_usable_size(memory) >= large) {
+        ++large_blocks;
+        ++large_blocks_made;
+    }
     return memory;
 }
 
@@ -115,6 +119,28 @@ protected:
         return bytes.size();
     }
 };
+
+TEST(Reader, MakesRoomForALargeStringOnceAndNotBeforeSomeOfItHasCome) {
+    constexpr std::size_t piece = 16UL * 1024;
+    constexpr std::size_t size = 64 * piece;
+    luzia::hiredis::Reader reader((luzia::hiredis::ReaderLimits()));
+    luzia::error_code error;
+    const auto feed = [&](const std::string& bytes) {
+        EXPECT_FALSE(reader.feed(bytes));
+        return reader.next(error);
+    };
+    const int before = large_blocks_made;
+    EXPECT_EQ(feed("$" + std::to_string(size) + "\r\n" + std::string(1024, 'v')), nullptr);
+    EXPECT_EQ(large_blocks_made - before, 0);
+    const std::string bytes(piece, 'v');
+    for (std::size_t come = 1024; come + piece <= size; come += piece) {
+        EXPECT_EQ(feed(bytes), nullptr);
+    }
+    const luzia::hiredis::Reply* const reply = feed(std::string(piece - 1024, 'v') + "\r\n");
+    ASSERT_NE(reply, nullptr);
+    EXPECT_EQ(reply->text().size(), size);
+    EXPECT_EQ(large_blocks_made - before, 1);
+}
 
 TEST_F(Memory, AWrittenValueIsFreedWithItsReply) {
     server.expect({"PING"}).reply("+PONG\r\n");

@@ -1611,6 +1611,24 @@ TEST_F(Link, ReadsNoFurtherThanTheEndOfALargeString) {
     EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large, 1000}));
 }
 
+TEST_F(Link, ReadsALittleMoreWhereThatEndsALargeString) {
+    link->read();
+    begin_string(2 * large, large + ReadSize::tail + 1);
+    read(usual, 0);
+    EXPECT_FALSE(receive("v"));
+    read(1, 0);
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large, large + ReadSize::tail}));
+}
+
+TEST_F(Link, ExpectsMoreUnlessAReplyCameAlone) {
+    link->read();
+    EXPECT_FALSE(link->fit_read_size(100, 1, 7));
+    EXPECT_TRUE(link->fit_read_size(200, 2, 0));
+    EXPECT_TRUE(link->fit_read_size(50, 0, 7));
+    EXPECT_TRUE(link->fit_read_size(usual, 1, 7));  // there was room for no more
+    EXPECT_FALSE(link->fit_read_size(usual, 1, 0)); // and nothing is due
+}
+
 TEST_F(Link, AShortReadThatEndsAStringSaysNothingOfTheNextOne) {
     link->read();
     begin_string(large, 1000);

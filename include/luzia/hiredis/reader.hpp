@@ -149,7 +149,7 @@ private:
         try {
             std::string& text = root_.begin_text();
             // An announced length alone costs nothing: what is kept ready is a multiple of what has come.
-            constexpr std::size_t ready_for = 16;
+            constexpr std::size_t ready_for = 64;
             const std::size_t arrived = text.size() + of_text;
             if (arrived > text.capacity()) { text.reserve(std::min(payload_size_, ready_for * arrived)); }
             text.append(some.substr(0, of_text));

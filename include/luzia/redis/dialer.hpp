@@ -322,8 +322,7 @@ private:
         const std::size_t due = lifecycle_.phase() == Phase::ready ? on_replies_end(bytes, replies) : 0;
         if (link != link_) { return; }
         if (error) { return lose_for_protocol(error, error.message()); }
-        link->fit_read_size(bytes, replies, due);
-        if (replies != 1) { return link->read(); }
+        if (link->fit_read_size(bytes, replies, due)) { return link->read(); }
         // One alone is mostly all there was: who has it goes first, and what that sends is not kept by a read that finds nothing.
         io_->strand->post_outside([self = shared_from_this(), link] {
             self->io_->strand->dispatch([self, link] {

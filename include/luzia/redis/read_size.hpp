@@ -15,17 +15,32 @@ class ReadSize {
 public:
     static constexpr std::size_t usual = 16UL * 1024;
     static constexpr std::size_t largest = 64UL * 1024;
+    /// So much more is read where that ends a large string.
+    static constexpr std::size_t tail = 4UL * 1024;
 
     /// Of the next read. No further than `rest`, the end of a large string that is under way (0: of none): its value may be used, and its
     /// memory free, before the next one takes some.
     [[nodiscard]] std::size_t next(std::size_t rest) noexcept {
-        is_cut_ = rest > 0 && rest < size_;
+        is_cut_ = rest > 0 && rest <= size_ + tail;
         return asked_ = is_cut_ ? rest : size_;
     }
 
     /// What that brought, the replies that it completed, and how many are still due; those are taken to be as large.
-    void fit(std::size_t bytes, std::size_t replies, std::size_t due) noexcept {
+    /// @returns whether more is likely to wait: not behind a reply that came alone, unless the read had room for no more
+    bool fit(std::size_t bytes, std::size_t replies, std::size_t due) noexcept {
         const bool is_full = bytes == asked_;
+        adjust(bytes, replies, due, is_full);
+        return replies != 1 || (is_full && due > 0);
+    }
+
+    /// What waits is to be read as fast as can be, from the read after the one that is under way on, until one finds less.
+    void catch_up() noexcept {
+        is_behind_ = true;
+        size_ = largest;
+    }
+
+private:
+    void adjust(std::size_t bytes, std::size_t replies, std::size_t due, bool is_full) noexcept {
         if (!is_full) { is_behind_ = false; }
         arrived_ += bytes;
         const std::size_t average = replies > 0 ? std::exchange(arrived_, 0) / replies : large_reply;
@@ -37,13 +52,6 @@ public:
         }
     }
 
-    /// What waits is to be read as fast as can be, from the read after the one that is under way on, until one finds less.
-    void catch_up() noexcept {
-        is_behind_ = true;
-        size_ = largest;
-    }
-
-private:
     // Longer ones take more than a usual read in any case.
     static constexpr std::size_t large_reply = 20UL * 1024;
     static constexpr std::size_t share = 4;
