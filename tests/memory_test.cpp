@@ -1,4 +1,4 @@
-// How long large values stay in memory. A program of its own: it counts what is allocated.
+// How often large values are in memory, and how long. A program of its own: it counts what is allocated.
 #include "support/fake_server.hpp"
 #include "support/run.hpp"
 
@@ -6,9 +6,12 @@
 
 #include <luzia/cache_client.hpp>
 #include <luzia/codec/raw_codec.hpp>
+#include <luzia/hiredis/reader.hpp>
+#include <luzia/redis/read_size.hpp>
 
 #include <boost/asio/io_context.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdlib>
@@ -23,7 +26,8 @@
 namespace {
 
 constexpr std::size_t large = 256UL * 1024;
-std::atomic<int> large_blocks{0}; ///< that are allocated
+constexpr std::size_t very_large = 64 * large; ///< more than a socket takes
+std::atomic<int> large_blocks{0};              ///< that are allocated
 std::atomic<int> large_blocks_made{0};
 
 void* allocate(std::size_t size) noexcept {
@@ -65,8 +69,6 @@ namespace {
 class Memory : public testing::Test {
 protected:
     using Client = luzia::CacheClient<luzia::DefaultBackend, luzia::RawCodec>;
-
-    static constexpr std::size_t very_large = 64 * large; ///< more than a socket takes
 
     /// The server has everything of it when the script goes on, and the client knows: a small command comes behind.
     void expect_set(const std::string& key, std::size_t size = large) { server.take(bytes_of_set(key, size)).expect({"GET", key}); }
@@ -120,25 +122,63 @@ protected:
     }
 };
 
-TEST(Reader, MakesRoomForALargeStringOnceAndNotBeforeSomeOfItHasCome) {
-    constexpr std::size_t piece = 16UL * 1024;
-    constexpr std::size_t size = 64 * piece;
-    luzia::hiredis::Reader reader((luzia::hiredis::ReaderLimits()));
-    luzia::error_code error;
-    const auto feed = [&](const std::string& bytes) {
-        EXPECT_FALSE(reader.feed(bytes));
-        return reader.next(error);
-    };
-    const int before = large_blocks_made;
-    EXPECT_EQ(feed("$" + std::to_string(size) + "\r\n" + std::string(1024, 'v')), nullptr);
-    EXPECT_EQ(large_blocks_made - before, 0);
-    const std::string bytes(piece, 'v');
-    for (std::size_t come = 1024; come + piece <= size; come += piece) {
-        EXPECT_EQ(feed(bytes), nullptr);
+/// A string of a reader, fed as a connection reads it.
+class LongString {
+public:
+    explicit LongString(std::size_t size) : bytes_("$" + std::to_string(size) + "\r\n" + std::string(size, 'v') + "\r\n") {}
+
+    /// Its next bytes.
+    void feed(std::size_t size) {
+        luzia::error_code error;
+        EXPECT_FALSE(reader_.feed(std::string_view(bytes_).substr(fed_, size)));
+        reply = reader_.next(error);
+        EXPECT_FALSE(error);
+        fed_ += size;
     }
-    const luzia::hiredis::Reply* const reply = feed(std::string(piece - 1024, 'v') + "\r\n");
-    ASSERT_NE(reply, nullptr);
-    EXPECT_EQ(reply->text().size(), size);
+    void feed_all() {
+        for (std::size_t size = luzia::redis::ReadSize::usual; fed_ < bytes_.size(); size = luzia::redis::ReadSize::largest) {
+            feed(std::min(size, bytes_.size() - fed_));
+        }
+    }
+
+    luzia::hiredis::Reply* reply = nullptr;
+
+private:
+    std::string bytes_;
+    std::size_t fed_ = 0;
+    luzia::hiredis::Reader reader_;
+};
+
+TEST(Reader, MakesRoomForALargeStringOnceAndNoMoreThanItTakes) {
+    for (const std::size_t size : {large, 4 * large, 4 * large + 1}) {
+        LongString string(size);
+        const int before = large_blocks_made;
+        string.feed_all();
+        ASSERT_NE(string.reply, nullptr) << size;
+        EXPECT_EQ(string.reply->text().capacity(), size);
+        EXPECT_EQ(large_blocks_made - before, 1) << size;
+    }
+}
+
+TEST(Reader, MakesRoomForHalfOfALargerStringFirst) {
+    for (const std::size_t size : {5 * large + 1, 8 * large, 64 * large}) {
+        LongString string(size);
+        const int before = large_blocks_made;
+        string.feed_all();
+        ASSERT_NE(string.reply, nullptr) << size;
+        EXPECT_EQ(string.reply->text().capacity(), size);
+        EXPECT_EQ(large_blocks_made - before, 2) << size;
+    }
+}
+
+TEST(Reader, MakesNoRoomForWhatIsOnlyAnnounced) {
+    LongString string(very_large);
+    const int before = large_blocks_made;
+    string.feed(2000);
+    EXPECT_EQ(large_blocks_made - before, 0);
+    string.feed(100'000);
+    EXPECT_EQ(large_blocks_made - before, 0);
+    string.feed(100'000); // of half of it
     EXPECT_EQ(large_blocks_made - before, 1);
 }
 

@@ -82,7 +82,7 @@ Parsed parse(std::string_view bytes, std::string_view sizes, const ReaderLimits&
             append(parsed.replies, *reply, bytes);
         }
         const std::size_t held = allocated() - before;
-        check(held <= 4096 + 40 * fed, "a reader holds no more than a multiple of what came, whatever was announced");
+        check(held <= 4096 + 104 * fed, "a reader holds no more than a multiple of what came, whatever was announced");
         // Buffers and arrays that grow keep as much again in reserve; 1 KiB that was read already may still be there.
         const std::size_t unread = 1024 + limits.bulk_bytes + limits.line_bytes + std::max(next.size(), std::size_t{256});
         check(held <= 4096 + 2 * (limits.reply_bytes + unread), "a reader holds no more than its limits say");

@@ -877,6 +877,14 @@ TEST(Connection, ReadsMuchAtOnceOnlyWhereMuchIsUnderWay) {
         const auto large = co_await cache.get("sized:large");
         EXPECT_TRUE(large.has_value());
         EXPECT_TRUE(has_read_much());
+        // Behind a large one that is not the last the next read begins at once, behind the last when its handler has had its turn.
+        std::vector<bool> is_read_on;
+        for (int i = 0; i < 2; ++i) {
+            cache.get("sized:large", [&](const std::optional<std::string>&) { is_read_on.push_back(sizes.back() == 64UL * 1024); });
+        }
+        const bool both = co_await eventually([&] { return is_read_on.size() == 2; });
+        EXPECT_TRUE(both);
+        EXPECT_EQ(is_read_on, (std::vector<bool>{true, false}));
         co_await cache.set("sized:small", std::string(1'000, 'v'));
         for (const std::size_t count : {50U, 1000U}) {
             sizes.clear();

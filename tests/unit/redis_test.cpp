@@ -1538,7 +1538,7 @@ protected:
 
     /// What the read under way brings, and the next one; so many replies are due then.
     void read(std::size_t bytes, std::size_t replies, std::size_t due = 0) {
-        link->fit_read_size(bytes, replies, due);
+        static_cast<void>(link->fit_read_size(bytes, replies, due));
         link->read();
     }
     /// Of a string that is so long only the beginning has come.
@@ -1617,7 +1617,14 @@ TEST_F(Link, ReadsALittleMoreWhereThatEndsALargeString) {
     read(usual, 0);
     EXPECT_FALSE(receive("v"));
     read(1, 0);
-    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large, large + ReadSize::tail}));
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, large, ReadSize::most}));
+}
+
+TEST_F(Link, ReadsNoMoreThanUsualOnceWhereReadsAreShort) {
+    link->read();
+    begin_string(large, usual + 1);
+    read(usual - 1, 0);
+    EXPECT_EQ(asked, (std::vector<std::size_t>{usual, usual}));
 }
 
 TEST_F(Link, ExpectsMoreUnlessAReplyCameAlone) {
@@ -1627,6 +1634,10 @@ TEST_F(Link, ExpectsMoreUnlessAReplyCameAlone) {
     EXPECT_TRUE(link->fit_read_size(50, 0, 7));
     EXPECT_TRUE(link->fit_read_size(usual, 1, 7));  // there was room for no more
     EXPECT_FALSE(link->fit_read_size(usual, 1, 0)); // and nothing is due
+    begin_string(large, 1000);
+    link->read();
+    EXPECT_TRUE(link->fit_read_size(1000, 1, 7)); // it was to end there
+    EXPECT_FALSE(link->fit_read_size(1000, 1, 0));
 }
 
 TEST_F(Link, AShortReadThatEndsAStringSaysNothingOfTheNextOne) {

@@ -202,6 +202,8 @@ public:
 
     std::map<std::string, Registered, std::less<>> tasks;
 
+    WorkerCounters counters; ///< counted on the strand, read by anybody
+
     // Confined to the strand.
     bool is_started = false;
     const std::shared_ptr<std::atomic<bool>> is_closed = std::make_shared<std::atomic<bool>>(false); ///< destroyed, or its context
@@ -217,7 +219,6 @@ public:
     std::vector<std::pair<std::uint64_t, std::uint64_t>> lost_answers; ///< first number and count of claims that are looked at again
     std::unordered_set<std::string> revoked;
     std::deque<std::string> revoked_order;
-    WorkerCounters counters;
     std::map<std::string, std::uint64_t> totals; ///< runs of each task
 
 private:

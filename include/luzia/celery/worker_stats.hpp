@@ -29,7 +29,6 @@ namespace detail {
 struct WorkerCounters {
     [[nodiscard]] WorkerStats stats() const noexcept {
         WorkerStats read;
-        read.received = received;
         read.succeeded = succeeded;
         read.failed = failed;
         read.retried = retried;
@@ -39,6 +38,7 @@ struct WorkerCounters {
         read.given_back = given_back;
         read.lost = lost;
         read.deduplicated = deduplicated;
+        read.received = received; // last: what has ended was received before
         return read;
     }
 

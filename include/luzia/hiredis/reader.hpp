@@ -148,16 +148,22 @@ private:
         }
         try {
             std::string& text = root_.begin_text();
-            // An announced length alone costs nothing: what is kept ready is a multiple of what has come.
-            constexpr std::size_t ready_for = 64;
             const std::size_t arrived = text.size() + of_text;
-            if (arrived > text.capacity()) { text.reserve(std::min(payload_size_, ready_for * arrived)); }
+            if (arrived > text.capacity()) { text.reserve(room_for(arrived)); }
             text.append(some.substr(0, of_text));
         } catch (...) {
             fail(Error::reply_too_large);
             return false;
         }
         return true;
+    }
+
+    /// An announced length alone costs nothing: room is made for a multiple of what has come. That is all of a MiB after a first read of 16 KiB.
+    /// Otherwise for half of it at most: strings grow to twice their size at least, and would outgrow a length that is nearer.
+    [[nodiscard]] std::size_t room_for(std::size_t arrived) const noexcept {
+        constexpr std::size_t ready_for = 80;
+        if (arrived >= payload_size_ / ready_for) { return payload_size_; }
+        return std::min(ready_for * arrived, payload_size_ / 2);
     }
 
     /// What no reply has been made of: in hiredis's buffer, or else not yet fed.

@@ -48,7 +48,9 @@ public:
     /// What the last read brought, until the next.
     [[nodiscard]] std::string_view received(std::size_t bytes) const noexcept { return {read_buffer_.data(), bytes}; }
     /// The replies that the last read completed, and how many are still due. Returns whether more is likely to wait.
-    bool fit_read_size(std::size_t bytes, std::size_t replies, std::size_t due) noexcept { return read_size_.fit(bytes, replies, due); }
+    [[nodiscard]] bool fit_read_size(std::size_t bytes, std::size_t replies, std::size_t due) noexcept {
+        return read_size_.fit(bytes, replies, due);
+    }
     /// What waits in the socket is to be read as fast as can be.
     void catch_up() noexcept { read_size_.catch_up(); }
     [[nodiscard]] bool has_unread() { return transport_->has_unread(); }
@@ -126,7 +128,7 @@ private:
 
     [[gnu::cold]] void grow_read_buffer() noexcept {
         try {
-            read_buffer_ = std::vector<char>(ReadSize::largest + ReadSize::tail);
+            read_buffer_ = std::vector<char>(ReadSize::most);
         } catch (const std::bad_alloc&) {} // the smaller one will do
     }
 
