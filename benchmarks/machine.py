@@ -29,7 +29,7 @@ def boost_version(include):
     return first_match(text_of(os.path.join(include, "boost/version.hpp")), r'BOOST_LIB_VERSION "([\d_]+)"').replace("_", ".")
 
 
-def description(boost_include, date):
+def description(boost_include, network, date):
     processor = first_match(text_of("/proc/cpuinfo"), r"model name\s*: (.*)")
     system = first_match(text_of("/etc/os-release"), r'PRETTY_NAME="(.*)"')
     clang = output("clang++", "-dumpversion").strip()
@@ -39,7 +39,8 @@ def description(boost_include, date):
     rows = [
         ("machine", f"{processor}, {os.cpu_count()} cores, {memory:.0f} GiB" + (", virtual" if is_virtual else "")),
         ("system", f"{system}, Linux {platform.release().split('-')[0]}"),
-        ("server", "Redis " + first_match(output("redis-server", "--version"), r"v=([\d.]+)") + ", on the same machine, over loopback"),
+        ("server", "Redis " + first_match(output("redis-server", "--version"), r"v=([\d.]+)") + ", on the same machine"),
+        ("network", network),
         ("hiredis", ".".join(first_match(hiredis, rf"HIREDIS_{part} (\d+)") for part in ("MAJOR", "MINOR", "PATCH"))),
         ("Boost", boost_version("/usr/include") + (f"; Boost.Redis from {boost_version(boost_include)}" if boost_include else "; no Boost.Redis")),
         ("compilers", f"GCC {output('g++', '-dumpfullversion').strip()} (-O3)" + (f", Clang {clang}" if clang else "")),

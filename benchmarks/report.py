@@ -53,6 +53,11 @@ def read():
     return figures
 
 
+def network():
+    path = os.path.join(raw, "network")
+    return open(path).read().strip() if os.path.exists(path) else "loopback"
+
+
 def add_known(figures):
     """Parts that were not measured here keep what docs/benchmarks.csv has of them: as many figures with the same median, least and most."""
     measured = set(figures)
@@ -160,7 +165,7 @@ if is_for_docs:
         file.write("# Benchmarks\n\nMade by `benchmarks/run`, which repeats them anywhere. Medians (least .. most) **ratio to the first column**. The contestants of "
                    "a part take turns, and only their figures compare: parts are measured at different times, and a virtual machine's figures swing by 20 % "
                    "and more from one time to the next.\n\n"
-                   f"![GETs a second](benchmarks.svg)\n\n{machine.description(boost_include, max(dates.values()))}\n\n"
+                   f"![GETs a second](benchmarks.svg)\n\n{machine.description(boost_include, network(), max(dates.values()))}\n\n"
                    "## What was aimed at\n\nWhat keeps a figure from its aim is told in [engine.md](engine.md#figures).\n\n"
                    f"{aims(figures)}\n\n{body}")
     with open(results) as source, open("docs/benchmarks.csv", "w") as file:
