@@ -99,8 +99,7 @@ public:
     /// Takes no more tasks, waits `stop_grace` for those that run, gives back the others. Any thread.
     void stop() { core_->stop(); }
 
-    /// What has been counted. Any thread. Each number is exact; all of them are not one moment's, but `received` counts every message that
-    /// another one does.
+    /// What has been counted. Any thread. Each number is exact; all of them are not one moment's.
     [[nodiscard]] WorkerStats stats() const noexcept { return core_->counters.stats(); }
 
     /// This worker's name in Celery's eyes.
