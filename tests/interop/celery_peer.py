@@ -186,7 +186,7 @@ def control():
     check([entry["id"] for entry in inspect.active()[node]] == [held.id], "active")
     later = send("cpp.add", 1, 1, countdown=100)
     give_up = time.time() + 10
-    while not inspect.scheduled()[node] and time.time() < give_up:
+    while not (inspect.scheduled() or {}).get(node) and time.time() < give_up:
         pass
     check([entry["request"]["id"] for entry in inspect.scheduled()[node]] == [later.id], "scheduled")
     later.revoke()
@@ -240,8 +240,9 @@ def ids():
         problem = raised(send("cpp.fail", "ValueError", task_id=task_id[:-1]))
         check(isinstance(problem, ValueError), f"failure of id {task_id[:-1]!r}: {problem!r}")
     later = send("cpp.add", 1, 1, countdown=100, task_id="later, wörd")
+    node = sys.argv[2]
     give_up = time.time() + 10
-    while not app.control.inspect(timeout=0.3).scheduled()[sys.argv[2]] and time.time() < give_up:
+    while not (app.control.inspect(destination=[node], timeout=2).scheduled() or {}).get(node) and time.time() < give_up:
         pass
     later.revoke()
     check(isinstance(raised(later), TaskRevokedError), "revoked by such an id")
