@@ -21,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -149,25 +150,15 @@ private:
     luzia::hiredis::Reader reader_;
 };
 
-TEST(Reader, MakesRoomForALargeStringOnceAndNoMoreThanItTakes) {
-    for (const std::size_t size : {large, 4 * large, 4 * large + 1}) {
+TEST(Reader, MakesRoomForALargeStringOnceAndForALargerOneTwiceAndNoMoreThanItTakes) {
+    for (const auto& [size, times] :
+         {std::pair(large, 1), {4 * large, 1}, {4 * large + 1, 1}, {5 * large + 1, 2}, {8 * large, 2}, {64 * large, 2}}) {
         LongString string(size);
         const int before = large_blocks_made;
         string.feed_all();
         ASSERT_NE(string.reply, nullptr) << size;
         EXPECT_EQ(string.reply->text().capacity(), size);
-        EXPECT_EQ(large_blocks_made - before, 1) << size;
-    }
-}
-
-TEST(Reader, MakesRoomForHalfOfALargerStringFirst) {
-    for (const std::size_t size : {5 * large + 1, 8 * large, 64 * large}) {
-        LongString string(size);
-        const int before = large_blocks_made;
-        string.feed_all();
-        ASSERT_NE(string.reply, nullptr) << size;
-        EXPECT_EQ(string.reply->text().capacity(), size);
-        EXPECT_EQ(large_blocks_made - before, 2) << size;
+        EXPECT_EQ(large_blocks_made - before, times) << size;
     }
 }
 

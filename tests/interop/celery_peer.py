@@ -175,6 +175,13 @@ def canvas():
     check(isinstance(problem, NotImplementedError), f"a group can't follow: {problem!r}")
 
 
+def await_scheduled(inspect, node):
+    """Until the worker tells of a task that is not due yet. No answer in time is none yet."""
+    give_up = time.time() + 10
+    while not (inspect.scheduled() or {}).get(node) and time.time() < give_up:
+        pass
+
+
 def control():
     node = sys.argv[2]
     inspect = app.control.inspect(destination=[node], timeout=2)
@@ -185,9 +192,7 @@ def control():
     check(client.blpop("running", 20)[1] == held.id.encode(), "it runs")
     check([entry["id"] for entry in inspect.active()[node]] == [held.id], "active")
     later = send("cpp.add", 1, 1, countdown=100)
-    give_up = time.time() + 10
-    while not (inspect.scheduled() or {}).get(node) and time.time() < give_up:
-        pass
+    await_scheduled(inspect, node)
     check([entry["request"]["id"] for entry in inspect.scheduled()[node]] == [later.id], "scheduled")
     later.revoke()
     problem = raised(later)
@@ -241,9 +246,7 @@ def ids():
         check(isinstance(problem, ValueError), f"failure of id {task_id[:-1]!r}: {problem!r}")
     later = send("cpp.add", 1, 1, countdown=100, task_id="later, wörd")
     node = sys.argv[2]
-    give_up = time.time() + 10
-    while not (app.control.inspect(destination=[node], timeout=2).scheduled() or {}).get(node) and time.time() < give_up:
-        pass
+    await_scheduled(app.control.inspect(destination=[node], timeout=2), node)
     later.revoke()
     check(isinstance(raised(later), TaskRevokedError), "revoked by such an id")
 
